@@ -1,0 +1,1 @@
+"""RoVoLaD: robot voice to stylized voice by latent diffusion."""

@@ -1,0 +1,157 @@
+"""Text or a recording in, recordings of a voice beside it, speech in that voice out."""
+
+from pathlib import Path
+
+import torch
+
+from rovolad_lib.autoencoder.model import SHIPPED, Autoencoder
+from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.denoiser.objective import Estimator
+from rovolad_lib.diffusion import samplers
+from rovolad_lib.diffusion.guidance import guided
+from rovolad_lib.diffusion.priors import Bridge, Gaussian
+from rovolad_lib.diffusion.schedules import grid
+from rovolad_lib.speech import robot as espeak
+from rovolad_lib.speech.audio import SAMPLE_RATE, load, save, set_level
+from rovolad_lib.speech.batches import pad
+
+MODELS = SHIPPED.parent
+DEFAULT = MODELS / "denoiser_mls.safetensors"
+CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
+SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
+PRIORS = {"gaussian": (Gaussian, "ddpm"), "robot": (Bridge, "bridge_sde")}
+
+
+def prior_of(name):
+    """Return the prior that parameter `prior` names and its default sampler; ValueError names the accepted ones."""
+    if name not in PRIORS:
+        raise ValueError(f"prior must be one of {', '.join(PRIORS)}, got {name!r}")
+    kind, sampler = PRIORS[name]
+    return kind(), sampler
+
+
+class Noise:
+    """Normal noise for a batch, the same for an item whatever it is batched with.
+
+    seeds: one for each item; lengths: real frames of each item; first: (N,) their first real frame (None: 0).
+    """
+
+    def __init__(self, seeds, lengths, first=None):
+        self.generators = [torch.Generator().manual_seed(int(s)) for s in seeds]
+        self.lengths, self.first = lengths, first or [0] * len(lengths)
+
+    def __call__(self, x):
+        noise = torch.zeros(x.shape)
+        for item, g, length, at in zip(noise, self.generators, self.lengths, self.first, strict=True):
+            item[:, at : at + length] = torch.randn(x.shape[1], length, generator=g)
+        return noise.to(x)
+
+
+@torch.no_grad()
+def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
+           callback=None):  # fmt: skip
+    """Turn robot latents into latents of the voices that the contexts show.
+
+    model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
+    sampler: name in diffusion.samplers; steps: network evaluations; guidance: 1 is none; seed: item i starts from
+    (seed, i); mode: where the batch is padded; masked: False hides no padding, for a network trained so at `length` frames.
+    Returns a list of (E, T). With masks a result does not depend on its batch.
+    """
+    device = next(model.parameters()).device
+    patch = model.config["patch"]
+    length = None if masked else max(length, max(r.shape[1] + r.shape[1] % patch for r in robots))
+    robot, real = (k.to(device) for k in pad(robots, mode, length, patch))
+    mask = real if masked else None
+    context, heard = (k.to(device) for k in pad(contexts, "post", None, patch))
+    if not heard.shape[1]:
+        context = heard = None
+    y, blank = model.mean(robot, context, heard, mask), model.mean(robot, mask=mask)
+    estimate = Estimator(model, prior)
+
+    def denoise(x, t):
+        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask)
+
+    def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
+        a = prior.coefficients(t.double())[0].to(x).view(-1, 1, 1)
+        return estimate(x - a * (y - blank), t, blank, robot=robot, mask=mask)
+
+    first = real.byte().argmax(1).tolist()
+    seeds, lengths = [seed * 1_000_003 + i for i in range(len(robots))], [r.shape[1] for r in robots]
+    noise = Noise(seeds, lengths, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
+    walk = getattr(samplers, sampler)
+    start = prior.start(y, noise(y))
+    result = walk(guided(denoise, denoise_null, guidance), start, grid(steps), prior, y, noise, callback)
+    return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
+
+
+class Converter:
+    """Robot to person: an autoencoder, a denoiser and the prior it was trained with.
+
+    converter(source, reference) -> (S,) at `converter.sample_rate`.
+    """
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, autoencoder, denoiser):
+        self.autoencoder, self.denoiser = autoencoder.eval(), denoiser.eval()
+        self.prior, self.sampler = prior_of(denoiser.notes["prior"])
+
+    @classmethod
+    def load(cls, path=None, autoencoder=None):
+        """Return a converter of a denoiser's file (None: the shipped one) and an autoencoder (None: the shipped one).
+
+        ValueError where the denoiser was trained on another autoencoder's latents.
+        """
+        path = DEFAULT if path is None else Path(path)
+        if not path.is_file():
+            have = ", ".join(sorted(p.name for p in MODELS.glob("denoiser*.safetensors"))) or "none"
+            raise FileNotFoundError(f"no denoiser at {path}; in {MODELS}: {have}")
+        denoiser, autoencoder = Denoiser.load(path), autoencoder or Autoencoder.load()
+        wanted = denoiser.notes.get("autoencoder")
+        if wanted != autoencoder.fingerprint():
+            raise ValueError(f"{path} was trained on latents of autoencoder {wanted}, got {autoencoder.fingerprint()}")
+        return cls(autoencoder, denoiser)
+
+    def robot(self, text, language="en"):
+        """Return the robot's own voice saying a text: (S,)."""
+        return espeak.say(text, language)
+
+    def __call__(self, source, reference, language="en", steps=4, guidance=1.0, sampler=None, seed=0, callback=None):
+        """Return speech (S,) at 16 kHz: the words of `source` in the voice of `reference`.
+
+        source: str = text; Path = a recording, tensor (S,) = a wave at 16 kHz, of which only the words shall stay;
+        reference: one or several paths or waves (S,); language: of a text; steps: network evaluations; guidance: 1 is
+        none; sampler: name in diffusion.samplers (None: the prior's own); seed: another one is another reading;
+        callback: see diffusion.samplers. Errors: ValueError, FileNotFoundError.
+        """
+        said = self.robot(source, language) if isinstance(source, str) else espeak.flatten(_wave(source))
+        robot, context = self._encode(said), self.voice(reference)
+        options = {"sampler": sampler or self.sampler, "steps": steps, "guidance": guidance, "seed": seed}
+        latents = sample(self.denoiser, self.prior, [robot], [context], callback=callback, **options)[0]
+        wave = self.autoencoder.decode(latents[None], iterations=16)[0, : len(said)]
+        return wave / wave.abs().max().clamp(min=1)
+
+    def voice(self, reference):
+        """Return the context (E, T2) of one or several references, at most 6 s."""
+        items = reference if isinstance(reference, (list, tuple)) else [reference]
+        if not items:
+            raise ValueError("reference is empty; give one or several recordings of the voice")
+        return torch.cat([self._encode(_wave(r)) for r in items], dim=1)[:, :CONTEXT_FRAMES]
+
+    def save(self, path, wave):
+        """Write a result as FLAC or WAV with a tag that says it is synthetic."""
+        save(path, wave, self.sample_rate, {"comment": SYNTHETIC, "software": "RoVoLaD"})
+
+    def _encode(self, wave):
+        if not len(wave) or not wave.abs().max():
+            raise ValueError(f"a wave of {len(wave)} samples holds no sound")
+        return self.autoencoder.encode(set_level(wave)[None])[0]
+
+
+def _wave(item):
+    """Return (S,) of a path or of a wave."""
+    if isinstance(item, torch.Tensor):
+        if item.dim() != 1:
+            raise ValueError(f"a wave is (S,), got shape {tuple(item.shape)}")
+        return item
+    return load(Path(item))

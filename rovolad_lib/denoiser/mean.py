@@ -1,0 +1,83 @@
+"""The mean of the prior: where a bridge starts, known in closed form before any network is trained."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .layers import masked_mean
+
+
+class PriorMean(nn.Module):
+    """Context's mean plus one global ridge regression of the robot less its overall mean, three frames to one.
+
+    Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a clip's
+    own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by `fit`. Before it the weight is zero, so y is the context's mean alone.
+    """
+
+    def __init__(self, channels):
+        super().__init__()
+        self.register_buffer("weight", torch.zeros(channels, channels, 3))
+        self.register_buffer("centre", torch.zeros(channels, 1))
+        self.register_buffer("residual", torch.ones(channels))
+
+    def forward(self, robot, context=None, context_mask=None, mask=None, drop=None):
+        """Return y: (N, E, T), zero on masked frames.
+
+        robot: (N, E, T) robot latents; context: (N, E, T2) other recordings of the voice or None; context_mask: (N, T2)
+        and mask: (N, T) bool, True = real frame; drop: (N,) bool, True = leave this item's context out. The context's
+        mean is zero where context is None, dropped, or has no real frame.
+        """
+        y = F.conv1d(self._centred(robot, mask), self.weight.to(robot.dtype), padding=1)  # (N, E, T)
+        if context is not None:
+            voice = masked_mean(context, context_mask)  # (N, E, 1)
+            y = y + (voice if drop is None else voice.masked_fill(drop[:, None, None], 0))
+        return y if mask is None else y.masked_fill(~mask[:, None], 0)
+
+    @torch.no_grad()
+    def fit(self, robots, targets, context_means=None, l2=1e-2):
+        """Solve for the ridge over a list of items and return the explained share of the variance around the means.
+
+        robots, targets: iterables of (E, T) tensors, the robot already aligned with its target; context_means: iterable
+        of (E,) means of what `forward` will be given as context, None for no context; l2: added to the diagonal of the
+        inputs' mean square. Sums are float64. ValueError for no frames, and for shapes or numbers of items that differ.
+        """
+        channels = self.weight.shape[0]
+        gram = torch.zeros(3 * channels, 3 * channels, dtype=torch.float64, device=self.weight.device)
+        cross, power, frames = gram.new_zeros(3 * channels, channels), gram.new_zeros(channels), 0
+        columns = (robots, targets) if context_means is None else (robots, targets, context_means)
+        items = list(zip(*columns, strict=True))
+        if not any(robot.shape[-1] for robot, *_ in items):
+            raise ValueError("PriorMean.fit was given no frames; at least one (E, T) pair is needed")
+        self.centre.copy_(torch.cat([item[0].to(self.centre) for item in items], dim=1).mean(dim=1, keepdim=True))
+        for item in items:
+            inputs, wanted = self._equations(*item)
+            gram += inputs @ inputs.T
+            cross += inputs @ wanted.T
+            power += wanted.square().sum(dim=1)
+            frames += wanted.shape[1]
+        ridge = gram / frames + l2 * torch.eye(3 * channels, dtype=torch.float64, device=gram.device)
+        solution = torch.linalg.solve(ridge, cross / frames)  # (3E, E)
+        left = power - 2 * (solution * cross).sum(dim=0) + (solution * (gram @ solution)).sum(dim=0)
+        self.weight.copy_(solution.T.unflatten(1, (channels, 3)))
+        self.residual.copy_(left / frames)
+        return 1 - float(left.sum() / power.sum())
+
+    def _equations(self, robot, target, mean=None):
+        """Return the three-frame inputs (3E, T) and wanted outputs (E, T) of one item in float64."""
+        channels = self.weight.shape[0]
+        if robot.shape != target.shape or robot.ndim != 2 or robot.shape[0] != channels:
+            raise ValueError(
+                f"robot and target must be ({channels}, T) alike, got {tuple(robot.shape)} and {tuple(target.shape)}"
+            )
+        robot, target = robot.to(self.weight.device, torch.float64), target.to(self.weight.device, torch.float64)
+        if mean is not None:
+            if mean.shape != (channels,):
+                raise ValueError(f"a context mean must be ({channels},), got {tuple(mean.shape)}")
+            target = target - mean.to(target)[:, None]
+        windows = F.pad(self._centred(robot), (1, 1)).unfold(1, 3, 1)  # (E, T, 3)
+        return windows.permute(0, 2, 1).flatten(0, 1), target
+
+    def _centred(self, robot, mask=None):
+        """Return the robot less its overall mean, zero on masked frames: (N, E, T)."""
+        centred = robot - self.centre.to(robot)
+        return centred if mask is None else centred.masked_fill(~mask[:, None], 0)

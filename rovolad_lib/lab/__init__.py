@@ -1,0 +1,1 @@
+"""What a notebook needs around an experiment: parameters, records, plots, players."""

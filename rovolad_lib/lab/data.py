@@ -1,0 +1,52 @@
+"""The combined data that a notebook works on; a demo corpus is made where there are none."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rovolad_lib.lab import paths
+from rovolad_lib.speech import manifest
+
+
+@dataclass(frozen=True)
+class Data:
+    """A manifest `table`, its `folder`, its `fingerprint`, and whether it is the demo corpus."""
+
+    table: pd.DataFrame
+    folder: Path
+    fingerprint: str
+    demo: bool
+
+    @property
+    def name(self):
+        """Return the corpus, or `mixed` for several."""
+        names = self.table.corpus.unique()
+        return str(names[0]) if len(names) == 1 else "mixed"
+
+    def only(self, corpus):
+        """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are."""
+        corpus = self.table.corpus.mode()[0] if corpus is None else corpus
+        table = self.table[self.table.corpus == corpus].reset_index(drop=True)
+        if table.empty:
+            raise ValueError(f"corpus {corpus!r} is not in {self.folder}; accepted: {', '.join(self.table.corpus.unique())}")
+        return Data(table, self.folder, manifest.fingerprint(table), self.demo)
+
+
+def ready(data=None, corpora=None):
+    """Return the combined Data in a folder, and combine first where it has no manifest.
+
+    data: folder of the manifest (None: data/); corpora: what to combine from (None: the demo corpus, and this is said).
+    """
+    folder = paths.folder(data, paths.DATA)
+    if not (folder / "manifest.parquet").exists():
+        source = ["--corpora", str(paths.folder(corpora, None))] if corpora else ["--demo"]
+        print(f"{folder} is empty: combining {corpora or 'the demo corpus of espeak voices'} first")
+        command = [sys.executable, str(paths.ROOT / "data_prep" / "data_combine.py"), *source, "--data", str(folder)]
+        done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, encoding="utf-8")
+        if done.returncode:
+            raise RuntimeError(f"combining failed: {' '.join(command)}\n{done.stderr[-2000:]}")
+    table = manifest.read(folder / "manifest.parquet")
+    return Data(table, folder, manifest.fingerprint(table), set(table.corpus) == {"demo"})

@@ -1,0 +1,126 @@
+"""The house's pictures: few inks, readable at the width of a README."""
+
+import textwrap
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+
+from rovolad_lib.files import replacing
+
+WIDTH = 9.0  # inches; GitHub shows a README picture about 900 pixels wide
+STYLE = {
+    **sns.axes_style("whitegrid"),
+    **sns.plotting_context("notebook"),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid.axis": "y",
+    "grid.color": "0.92",
+    "savefig.dpi": 150,
+    "figure.constrained_layout.use": True,
+}
+
+
+def study(frame, x, metrics, title, path=None, anchors=None):
+    """Plot a study: one panel per metric, a point per run, a bar for each setting's mean; saves picture and table.
+
+    frame: of `records.group`, its name is printed below; x: name of the studied parameter, or a list of them.
+    metrics: names without `metrics.`; title: the answer, computed.
+    path: picture file or None; the plotted records go to a .csv of the same name beside it.
+    anchors: dict metric -> dict label -> value, drawn as dashed lines.
+    Raises ValueError if the frame is empty or lacks a metric.
+    """
+    names = [x] if isinstance(x, str) else list(x)
+    missing = [metric for metric in metrics if f"metrics.{metric}" not in frame]
+    if frame.empty or missing:
+        known = sorted(c.removeprefix("metrics.") for c in frame if c.startswith("metrics."))
+        raise ValueError(f"{len(frame)} records to plot, without {missing}; their metrics: {known}")
+    frame = frame.assign(setting=frame[[f"parameters.{name}" for name in names]].astype(str).agg("\n".join, axis=1))
+    order = list(frame.sort_values([f"parameters.{name}" for name in names])["setting"].unique())
+    with _figure(len(metrics), title, path, frame.attrs.get("group", "")) as axes:
+        for axis, metric in zip(axes, metrics, strict=True):
+            column = f"metrics.{metric}"
+            sns.stripplot(frame, x="setting", y=column, order=order, ax=axis, color=sns.color_palette("colorblind")[0])
+            means = frame.groupby("setting")[column].mean().reindex(order)
+            axis.hlines(means, np.arange(len(order)) - 0.25, np.arange(len(order)) + 0.25, color="0.2", linewidth=2)
+            for label, value in (anchors or {}).get(metric, {}).items():
+                axis.axhline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
+                axis.annotate(label, (1, value), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=9)
+            unit = frame[f"units.{metric}"].dropna().unique() if f"units.{metric}" in frame else []
+            axis.set(title=metric.replace("_", " "), xlabel=", ".join(names), ylabel=unit[0] if len(unit) else "")
+    if path is not None:
+        with replacing(Path(path).with_suffix(".csv")) as temporary:
+            frame.drop(columns="setting").to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def bars(table, x, hue, metrics, title, path=None, anchors=None):
+    """Plot one panel of bars per metric: means over rows with 95 % bootstrap intervals.
+
+    table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
+    computed; path: picture file or None; anchors: dict metric -> dict label -> value, drawn as dashed lines.
+    """
+    with _figure(len(metrics), title, path) as axes:
+        for axis, metric in zip(axes, metrics, strict=True):
+            sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
+            for label, value in (anchors or {}).get(metric, {}).items():
+                axis.axhline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
+                axis.annotate(label, (1, value), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=9)
+            axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
+            axis.tick_params(axis="x", rotation=30)
+
+
+def spectrograms(waves, path=None, sample_rate=16000, title=""):
+    """Plot spectrograms side by side on one scale, 80 dB deep.
+
+    waves: dict name -> (S,) wave; path: picture file or None; sample_rate: in Hz.
+    """
+    decibels = {}
+    for name, wave in waves.items():
+        wave = torch.as_tensor(wave, dtype=torch.float32).detach().cpu()  # (S,)
+        spectrum = torch.stft(wave, 640, 160, window=torch.hann_window(640), pad_mode="constant", return_complex=True)
+        decibels[name] = 20 * spectrum.abs().clamp(min=1e-5).log10()  # (321, S // 160 + 1)
+    loudest = max(values.max().item() for values in decibels.values())
+    with _figure(len(waves), title, path) as axes:
+        for axis, (name, values) in zip(axes, decibels.items(), strict=True):
+            extent = (0, values.shape[1] * 160 / sample_rate, 0, sample_rate / 2000)
+            limits = {"vmin": loudest - 80, "vmax": loudest}
+            axis.imshow(values.numpy(), extent=extent, cmap="magma", origin="lower", aspect="auto", **limits)
+            axis.grid(False)
+            axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
+
+
+def training_curve(log, path=None, title="training"):
+    """Plot a training log, one panel per column.
+
+    log: CSV file or DataFrame with a column `step`; every other numeric column but seconds and lr is drawn.
+    """
+    frame = log if isinstance(log, pd.DataFrame) else pd.read_csv(log, encoding="utf-8")
+    if "step" not in frame:
+        raise ValueError(f"a training log has a column 'step', this one has {list(frame)}")
+    names = [name for name in frame.select_dtypes("number") if name not in ("step", "seconds", "lr")]
+    with _figure(len(names), title, path) as axes:
+        for axis, name in zip(axes, names, strict=True):
+            rows = frame[["step", name]].dropna()  # validation figures stand in few rows
+            axis.plot(rows["step"], rows[name], color=sns.color_palette("colorblind")[0])
+            axis.set(title=name.replace("_", " "), xlabel="step")
+
+
+@contextmanager
+def _figure(panels, title, path, footer=""):
+    """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook."""
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 0.9 + 2.8 * rows), squeeze=False)
+        for axis in grid.flat[panels:]:
+            axis.set_axis_off()
+        yield list(grid.flat[:panels])
+        figure.suptitle(textwrap.fill(title, 90), fontsize=13)
+        figure.supxlabel(footer, fontsize=8, color="0.4")
+        if path is not None:
+            with replacing(path) as temporary:
+                figure.savefig(temporary)

@@ -1,0 +1,120 @@
+"""A model's speech on held-out takes, the anchors beside it, and their scores."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
+from rovolad_lib.convert import prior_of, sample
+from rovolad_lib.lab.paths import MODELS
+from rovolad_lib.metrics import describe, judges, signal
+from rovolad_lib.speech import manifest, robot
+from rovolad_lib.speech.audio import set_level
+
+
+def testable(encoded, split):
+    """Return the positions of a split whose speaker has other words in it, to be heard as a reference."""
+    table = encoded.data.table[encoded.data.table.split == split]
+    texts = table.groupby("speaker").text.transform("nunique")
+    return table.index[texts.fillna(0) > 1].tolist()
+
+
+def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, length=None):
+    """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
+
+    rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
+    other words; the robot says the text at its normal rate, so nothing of the take itself is used.
+    """
+    prior, default = prior_of(model.notes["prior"])
+    robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references, seed) for i in rows]
+    order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
+    options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, "mode": setting["pad"]}
+    options |= {"masked": setting["mask"] == "on", "length": length}
+    for n, at in enumerate(range(0, len(rows), batch)):
+        chosen = order[at : at + batch]
+        made = sample(model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n, **options)
+        for k, item in zip(chosen, made, strict=True):
+            spoken[k] = item
+    return decode_latents(encoded.autoencoder, spoken)
+
+
+def robot_latents(encoded, rows):
+    """Return the robot's latents (E, R) for the texts of some utterances, at its normal rate."""
+    table = encoded.data.table.loc[rows]
+    said = {key: robot.say(*key) for key in dict.fromkeys(zip(table.text, table.language, strict=True))}
+    coded = dict(zip(said, encode_waves(encoded.autoencoder, list(said.values())), strict=True))
+    return [coded[key] for key in zip(table.text, table.language, strict=True)]
+
+
+def context(encoded, i, references, seed):
+    """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words."""
+    table = encoded.data.table
+    others = table.index[(table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])]
+    if not len(others):
+        raise ValueError(f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}")
+    random = torch.Generator().manual_seed(seed * 1_000_003 + int(i))
+    chosen = torch.randperm(len(others), generator=random)[:references].tolist()
+    return torch.cat([encoded.latents[int(others[k])][0] for k in chosen], dim=1)
+
+
+def anchors(encoded, rows):
+    """Return {"ground truth", "reconstruction", "robot"} -> waves of some utterances, all at one level."""
+    table, data = encoded.data.table, encoded.data.folder
+    people = [set_level(manifest.wave(row, data)) for row in table.loc[rows].itertuples()]
+    ceiling = decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in rows])
+    floor = decode_latents(encoded.autoencoder, robot_latents(encoded, rows))
+    return {"ground truth": people, "reconstruction": ceiling, "robot": floor}
+
+
+def judge(encoded, question, folder=MODELS):
+    """Return the frozen judge of a corpus for `text` or `speaker`, trained once on real training takes and kept in `folder`.
+
+    Its own accuracy on real test takes stands in its report. None where there are fewer than two answers.
+    """
+    table = encoded.data.table
+    trained = table[(table.split == "train") & table[question].notna()]
+    tested = table[(table.split == "test_seen") & table[question].isin(trained[question])]
+    if trained[question].nunique() < 2 or trained[question].nunique() > 40:
+        return None
+    path = Path(folder) / f"judge_{table.corpus[0]}_{question}_{encoded.data.fingerprint}.safetensors"
+    if not path.exists():
+        waves = [manifest.wave(row, encoded.data.folder) for row in trained.itertuples()]
+        made = judges.train(waves, trained[question].tolist())
+        real = [manifest.wave(row, encoded.data.folder) for row in tested.itertuples()]
+        made.save(path, question=question, accuracy=made.accuracy(real, tested[question].tolist()), clips=len(real))
+    return judges.Judge.load(path)
+
+
+def scores(waves, encoded, rows, heard):
+    """Return a DataFrame of one row an utterance: its position and the scores of the wave (S,) that stands for it.
+
+    heard: {"text": Judge or None, "speaker": Judge or None}, whose word counts as accuracy; mel distance is taken after
+    DTW to the true take.
+    """
+    table = encoded.data.table.loc[rows]
+    truth = [manifest.wave(row, encoded.data.folder) for row in table.itertuples()]
+    made = pd.DataFrame({"utterance": rows})
+    for question, one in heard.items():
+        if one is not None:
+            right = [a == b for a, b in zip(one.predict(waves).labels, table[question], strict=True)]
+            made[f"{question}_accuracy"] = pd.Series(right, dtype=float)
+    made["mel_distance"] = [float(signal.mel_distance(a, b)) for a, b in zip(waves, truth, strict=True)]
+    return made
+
+
+def copying(waves, encoded, rows, most=1000):
+    """Return the distance of waves to their nearest training clip over that of the real takes they stand for.
+
+    Near 1: as far from the training set as new recordings are; near 0: copies.
+    """
+    table = encoded.data.table
+    near = [manifest.wave(table.loc[i], encoded.data.folder) for i in encoded.keep[:: max(1, len(encoded.keep) // most)]]
+    real = [manifest.wave(table.loc[i], encoded.data.folder) for i in rows]
+    return signal.copying(waves, real, near)
+
+
+def units(scored, heard):
+    """Return {metric: {"unit", "better", "model"}} for the columns of `scores`, as records keep them."""
+    named = {f"{question}_accuracy": one.measured_by for question, one in heard.items() if one is not None}
+    return {name: describe(name, named.get(name)) for name in scored.columns if name != "utterance"}

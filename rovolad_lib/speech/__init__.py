@@ -1,0 +1,3 @@
+"""Waveforms and tables; knows no model."""
+
+RECIPE = 1

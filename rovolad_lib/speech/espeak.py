@@ -1,0 +1,83 @@
+"""The worker process behind `robot`: reads requests on stdin, answers on stdout; standard library only, run as a
+script.
+
+A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at 22,050
+Hz,
+or b"-" and an error text. espeak-ng carries state from one utterance to the next, so the library is loaded anew for
+each.
+"""
+
+import ctypes
+import json
+import os
+import struct
+import sys
+
+SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
+RATE, PITCH, PITCH_RANGE = 1, 3, 4
+ON_SAMPLES = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+def unload(library):
+    """Close the library; return whether it is really gone (some systems keep it)."""
+    library.espeak_Terminate()
+    handle = ctypes.c_void_p(library._handle)
+    if sys.platform == "win32":
+        ctypes.windll.kernel32.FreeLibrary(handle)
+        ctypes.windll.kernel32.GetModuleHandleW.restype = ctypes.c_void_p
+        return not ctypes.windll.kernel32.GetModuleHandleW(ctypes.c_wchar_p(library._name))
+    system = ctypes.CDLL(None)
+    system.dlclose(handle)
+    only_if_loaded = 0x10 if sys.platform == "darwin" else 4
+    system.dlopen.restype = ctypes.c_void_p
+    return not system.dlopen(library._name.encode(), os.RTLD_LAZY | only_if_loaded)
+
+
+def synthesise(library, request):
+    """Return the 16-bit samples (bytes) of {text, voice, rate, f0, pitch, pitch_range}; None leaves espeak's own value."""
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT)
+    if rate != 22050:
+        raise RuntimeError(f"espeak-ng did not start: espeak_Initialize gave {rate}, not 22050")
+    chunks = []
+
+    def collect(samples, count, _events):
+        if samples and count > 0:
+            chunks.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    callback = ON_SAMPLES(collect)
+    library.espeak_SetSynthCallback(callback)
+    if library.espeak_SetVoiceByName(request["voice"].encode()):
+        raise ValueError(f"espeak-ng has no voice {request['voice']!r}")
+    for parameter, name in ((RATE, "rate"), (PITCH, "pitch"), (PITCH_RANGE, "pitch_range")):
+        if request[name] is not None:
+            library.espeak_SetParameter(parameter, request[name], 0)
+    if request["f0"] is not None:
+        library.espeak_ng_SetConstF0(request["f0"])
+    text = request["text"].encode()
+    if library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, UTF8, None, None):
+        raise RuntimeError("espeak-ng refused the text")
+    library.espeak_Synchronize()
+    return b"".join(chunks)
+
+
+def main(library_path):
+    """Answer requests until stdin ends, or until one library cannot be unloaded (the parent then starts a new process)."""
+    requests = sys.stdin.buffer
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever the library prints must not run into the answers
+    gone = True
+    while gone and len(head := requests.read(4)) == 4:
+        request = json.loads(requests.read(struct.unpack("<I", head)[0]))
+        library = ctypes.CDLL(library_path)
+        try:
+            answer = b"+" + synthesise(library, request)
+        except Exception as error:
+            answer = b"-" + str(error).encode()
+        gone = unload(library)
+        answers.write(struct.pack("<I", len(answer)) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

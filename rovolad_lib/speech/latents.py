@@ -1,0 +1,90 @@
+"""Latents of a manifest, encoded once: a person's, the robot's, and the frame map that aligns them."""
+
+import json
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tqdm.auto import tqdm
+
+from rovolad_lib.files import replacing
+from rovolad_lib.speech import manifest
+from rovolad_lib.speech.audio import set_level
+from rovolad_lib.speech.spectral import HOP
+
+
+class Latents:
+    """Latents of every utterance of a table, in its order, read from one file.
+
+    latents[i] -> person (E, T), robot (E, R) at its own timing, frame map (T,) long: the robot's frame for the person's.
+    """
+
+    def __init__(self, path):
+        with safe_open(path, "pt") as file:
+            self.frames, self.robot_frames, self.map = (file.get_tensor(k) for k in ("frames", "robot_frames", "map"))
+            starts, robot_starts = file.get_tensor("starts"), file.get_tensor("robot_starts")
+            self.ids = json.loads(file.metadata()["ids"])
+        self.starts, self.robot_starts = starts.tolist(), robot_starts.tolist()
+
+    def __len__(self):
+        return len(self.starts) - 1
+
+    def __getitem__(self, i):
+        a, b, c, d = *self.starts[i : i + 2], *self.robot_starts[i : i + 2]
+        return self.frames[a:b].float().T, self.robot_frames[c:d].float().T, self.map[a:b].long()
+
+    def lengths(self):
+        """Return the frames T of every utterance, (N,) long."""
+        return torch.tensor(self.starts).diff()
+
+
+def encode(table, data, encode_batch, path, hop, batch=16):
+    """Encode every utterance of a table into one file at `path`, or leave the file that is there, and open it.
+
+    table: rows of the manifest; data: its folder; encode_batch: (wave (N, S), lengths (N,)) -> (N, E, T), whose hop in
+    samples is `hop`. Speech and robot are set to one level first. Returns Latents. The file is float16.
+    Errors: ValueError where the file there is of other utterances, or an alignment is of another length than its recording.
+    """
+    if not path.exists():
+        person = _encode_all([("person", row, data) for row in table.itertuples()], encode_batch, hop, batch)
+        robot = _encode_all([("robot", row, data) for row in table.itertuples()], encode_batch, hop, batch)
+        maps = [
+            _latent_map(manifest.frame_map(row, data), row.id, len(p), len(r), hop)
+            for row, p, r in zip(table.itertuples(), person, robot, strict=True)
+        ]
+        tensors = {"frames": torch.cat(person), "robot_frames": torch.cat(robot), "map": torch.cat(maps)}
+        for name, parts in (("starts", person), ("robot_starts", robot)):
+            tensors[name] = torch.tensor([0] + [len(p) for p in parts]).cumsum(0)
+        with replacing(path) as file:
+            save_file(tensors, file, {"ids": json.dumps(list(table.id))})
+    held = Latents(path)
+    if held.ids != list(table.id):
+        raise ValueError(f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again")
+    return held
+
+
+def _encode_all(items, encode_batch, hop, batch):
+    """Return float16 latents (T, E) of every (kind, row, data), encoded in batches of like length."""
+    order = sorted(range(len(items)), key=lambda i: items[i][1].duration)
+    results = [None] * len(items)
+    for at in tqdm(range(0, len(order), batch), desc=f"encode {items[0][0]}" if items else "encode", mininterval=2.0):
+        chosen = order[at : at + batch]
+        waves = [set_level(_wave(*items[i])) for i in chosen]
+        lengths = torch.tensor([len(w) for w in waves])
+        latents = encode_batch(torch.nn.utils.rnn.pad_sequence(waves, batch_first=True), lengths)  # (N, E, T)
+        for i, item, length in zip(chosen, latents, lengths.tolist(), strict=True):
+            results[i] = item[:, : -(-length // hop)].T.half().contiguous()
+    return results
+
+
+def _wave(kind, row, data):
+    return manifest.wave(row, data) if kind == "person" else manifest.robot_wave(row, data)
+
+
+def _latent_map(frame_map, utterance, frames, robot_frames, hop):
+    """Bring a map of 10 ms frames to latent frames: (frames,) int32 below robot_frames."""
+    step = hop // HOP
+    picked = torch.as_tensor(frame_map)[::step] // step
+    if len(picked) != frames:
+        raise ValueError(f"the alignment of {utterance!r} holds {len(picked)} latent frames, its recording {frames}; accepted are as many")
+    return picked.clamp(0, robot_frames - 1).int()

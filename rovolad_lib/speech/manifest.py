@@ -1,0 +1,185 @@
+"""The manifest: one row an utterance, and the readers of the files a row names."""
+
+import hashlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy
+import pandas
+
+from rovolad_lib.files import replacing
+from rovolad_lib.speech import audio
+
+_TEXT = pandas.StringDtype("pyarrow", na_value=numpy.nan)
+COLUMNS = {
+    "id": _TEXT, "corpus": _TEXT, "source": _TEXT, "licence": _TEXT, "speaker": _TEXT, "path": _TEXT,
+    "start": "float64", "end": "float64", "sample_rate": "int64", "duration": "float64",
+    "text": _TEXT, "text_quality": _TEXT, "language": _TEXT, "gender": _TEXT, "age": _TEXT,
+    "accent": _TEXT, "style": _TEXT, "split": _TEXT, "robot_path": _TEXT, "robot_method": _TEXT, "align_path": _TEXT,
+}  # fmt: skip
+NULLABLE = ("speaker", "text", "gender", "age", "accent", "style", "robot_path", "robot_method", "align_path")
+SPLITS = ("train", "val_seen", "test_seen", "val_unseen", "test_unseen")
+AFFECTS_RESULTS = (
+    "id",
+    "corpus",
+    "speaker",
+    "start",
+    "end",
+    "sample_rate",
+    "text",
+    "language",
+    "split",
+    "robot_method",
+)
+ROUNDING_S = 0.01
+
+
+def write(frame, path):
+    """Write a manifest as parquet, whole or not at all.
+
+    frame: a table with the columns of COLUMNS; None and NaN are null. path: where to.
+    errors: ValueError as `validate`.
+    """
+    frame = _typed(frame)
+    validate(frame)
+    with replacing(path) as temporary:
+        frame.to_parquet(temporary, engine="pyarrow", index=False)
+
+
+def read(path):
+    """Return the manifest in a parquet file, its rows numbered from 0, nulls as NaN.
+
+    errors: FileNotFoundError; ValueError as `validate`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no manifest at {path}; data_prep/data_combine.py makes one")
+    frame = _typed(pandas.read_parquet(path, engine="pyarrow"))
+    validate(frame)
+    return frame
+
+
+def _typed(frame):
+    """Return the table with the columns of COLUMNS in their order and types."""
+    missing, unknown = [name for name in COLUMNS if name not in frame], [name for name in frame if name not in COLUMNS]
+    if missing or unknown:
+        found = f"without the columns {missing} and with the unknown ones {unknown}"
+        raise ValueError(f"a manifest {found}; accepted are {', '.join(COLUMNS)}")
+    frame = frame[list(COLUMNS)].reset_index(drop=True)
+    try:
+        return frame.astype(COLUMNS)
+    except (TypeError, ValueError) as error:
+        accepted = {name: str(kind) for name, kind in COLUMNS.items()}
+        raise ValueError(f"a column cannot be read as its type: {error}; accepted are {accepted}") from error
+
+
+def validate(frame):
+    """Raise ValueError, naming the first rows at fault, where a manifest is not one that the readers can trust.
+
+    frame: a table with the columns of COLUMNS. Held: (corpus, id) unique, null only in NULLABLE, splits of SPLITS,
+        times in order,
+    relative paths inside the data folder (only `path` may be absolute), one-off rows aside every speaker in one corpus.
+    """
+
+    def refuse(wrong, what):
+        wrong = numpy.asarray(wrong, dtype=bool)
+        if wrong.any():
+            raise ValueError(
+                f"{int(wrong.sum())} rows of the manifest: {what}; the first are {frame['id'][wrong][:3].tolist()}"
+            )
+
+    for name in COLUMNS:
+        if name not in NULLABLE:
+            refuse(frame[name].isna(), f"{name} is null; accepted are nulls in {', '.join(NULLABLE)}")
+    refuse(frame.duplicated(["corpus", "id"]), "their id stands more than once in their corpus")
+    refuse(~frame["split"].isin(SPLITS), f"another split than {', '.join(SPLITS)}")
+    refuse(
+        (frame["start"] < 0) | (frame["end"] < frame["start"]),
+        "times out of order; accepted are 0 <= start <= end, in seconds",
+    )
+    refuse((frame["end"] - frame["start"] - frame["duration"]).abs() > ROUNDING_S, "duration is not end - start")
+    refuse(frame["sample_rate"] <= 0, "sample_rate is not above 0 Hz")
+    refuse([not _inside(path) and not _absolute(path) for path in frame["path"]], "path leaves the data folder")
+    for name in ("robot_path", "align_path"):
+        refuse([isinstance(path, str) and not _inside(path) for path in frame[name]], f"{name} leaves the data folder")
+    refuse(
+        frame["speaker"].notna() & frame.groupby("speaker")["corpus"].transform("nunique").gt(1),
+        "their speaker is in two corpora",
+    )
+
+
+def _absolute(path):
+    """Say whether a posix string is absolute, on this system or on Windows, and has no way back in it."""
+    return (PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()) and ".." not in PurePosixPath(
+        path
+    ).parts
+
+
+def _inside(path):
+    """Say whether a posix string is relative and stays below the folder that it is taken from, on any system."""
+    parts = PurePosixPath(path).parts
+    return (
+        bool(parts)
+        and ".." not in parts
+        and "\\" not in path
+        and not PurePosixPath(path).is_absolute()
+        and not PureWindowsPath(path).drive
+    )
+
+
+def fingerprint(frame):
+    """Return 12 hexadecimal digits of what a manifest says that affects results: the rows in their order, without where
+    files lie.
+
+    frame: a manifest. Columns: AFFECTS_RESULTS, times to 0.1 ms.
+    """
+    table = frame[list(AFFECTS_RESULTS)].to_csv(index=False, float_format="%.4f", lineterminator="\n", na_rep="\\N")
+    return hashlib.sha256(table.encode()).hexdigest()[:12]
+
+
+def split_of(corpus, speaker, id):
+    """Return the split of an utterance that no rule names, by a hash: 80 % train, 10 % val_seen, 10 % test_seen of
+    every speaker's.
+
+    corpus, id: str; speaker: str, or None for one-off data.
+    """
+    share = int(hashlib.sha256(f"{corpus}/{speaker or ''}/{id}".encode()).hexdigest()[:8], 16) / 16**8
+    return "train" if share < 0.8 else "val_seen" if share < 0.9 else "test_seen"
+
+
+def wave(row, data):
+    """Return the person's recording of a row, cut to its start and end.
+
+    row: a row as a Series or a named tuple; data: the folder that relative paths start from.
+    returns: (S,) float32 at 16 kHz.
+    errors: ValueError for a path that leaves the folder; as `audio.load`.
+    """
+    path = Path(row.path) if _absolute(row.path) else _file(row, "path", data)
+    return audio.load(path, start=row.start, end=row.end)
+
+
+def robot_wave(row, data):
+    """Return the robot's recording of a row; arguments and errors as `wave`, and ValueError where the row has none.
+
+    returns: (S,) float32 at 16 kHz.
+    """
+    return audio.load(_file(row, "robot_path", data))
+
+
+def frame_map(row, data):
+    """Return the robot's 10 ms frame for each 10 ms frame of the person; arguments and errors as `robot_wave`.
+
+    returns: (F,) int32.
+    """
+    frames = numpy.load(_file(row, "align_path", data), allow_pickle=False)
+    if frames.ndim != 1 or frames.dtype != numpy.int32:
+        raise ValueError(f"{row.align_path} holds {frames.dtype} {frames.shape}; accepted is int32 (F,)")
+    return frames
+
+
+def _file(row, name, data):
+    path = getattr(row, name)
+    if not isinstance(path, str):
+        raise ValueError(f"the row {row.id!r} has no {name}")
+    if not _inside(path):
+        raise ValueError(f"{name} of {row.id!r} is {path!r}; accepted are relative paths inside the data folder")
+    return Path(data, path)

@@ -1,0 +1,204 @@
+"""The robot: espeak-ng with a flat pitch, in a process of its own, always the same samples for the same words."""
+
+import atexit
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+from functools import lru_cache
+from pathlib import Path
+
+import espeakng_loader
+import numpy
+import torch
+
+from rovolad_lib.speech.audio import SAMPLE_RATE, resample
+
+ESPEAK_RATE = 22050
+WORDS_PER_MINUTE = (80, 450)
+DEFAULT_RATE = 175
+EDGE_S = 0.05  # silence on both ends: where a person's silence belongs, and where an analysis window may ring out
+
+
+@lru_cache
+def languages():
+    """Return what `voice` accepts, {language code or English name in lower case: espeak voice}, from espeak's own voice files."""
+    found = {}  # name -> (priority, length of the file's name, voice): the least wins
+    for file in sorted(Path(espeakng_loader.get_data_path(), "lang").rglob("*")):
+        if not file.is_file():
+            continue
+        lines = [line.split("//")[0].split() for line in file.read_text(encoding="utf-8").splitlines()]
+        codes = {line[1].lower(): int(line[2]) if len(line) > 2 else 5 for line in lines if line[:1] == ["language"]}
+        name = " ".join(next(line[1:] for line in lines if line[:1] == ["name"])).lower()
+        for key, priority in {**codes, file.name.lower(): 0, name: 0, name.split(" (")[0]: 5}.items():
+            found[key] = min(found.get(key, (99,)), (priority, len(file.name), file.name))
+    table = {key: entry[-1] for key, entry in found.items()}
+    return table | {"en": "en-US", "english": "en-US"}  # most English recordings are American
+
+
+def voice(language):
+    """Return the espeak voice for a language.
+
+    language: a code or an English name in any case, such as "en", "EN", "en-gb", "de", "German", "french".
+    errors: ValueError for a language that espeak does not speak.
+    """
+    key = str(language).strip().lower().replace("_", "-")
+    if key not in languages():
+        accepted = ", ".join(sorted(set(languages().values())))
+        raise ValueError(f"the robot does not speak {language!r}; accepted are {accepted}, and their English names")
+    return languages()[key]
+
+
+_voice_of = voice
+
+
+class _Worker:
+    """One espeak process and the pipe to it."""
+
+    def __init__(self):
+        script = Path(__file__).with_name("espeak.py")
+        library = Path(espeakng_loader.get_library_path()).resolve()
+        # espeak's data are found from the working directory, since its own path handling knows neither long nor Unicode names
+        self.process = subprocess.Popen(
+            [sys.executable, str(script.resolve()), str(library)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=library.parent,
+            bufsize=-1,
+        )
+
+    def ask(self, message):
+        """Return the answer (bytes) to a message (bytes), or None where the process ended first."""
+        try:
+            self.process.stdin.write(struct.pack("<I", len(message)) + message)
+            self.process.stdin.flush()
+        except OSError:
+            return None
+        head = self.process.stdout.read(4)
+        if len(head) < 4:
+            return None
+        size = struct.unpack("<I", head)[0]
+        answer = self.process.stdout.read(size)
+        return answer if len(answer) == size else None
+
+    def close(self):
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            try:
+                pipe.close()
+            except OSError:  # the process went away with a half-sent message: closing has nobody to send it to
+                pass
+
+
+_lock = threading.Lock()
+_worker = None
+
+
+def _forget():
+    """Leave the worker to the parent: two processes on one pipe would read each other's answers."""
+    global _lock, _worker
+    _lock, _worker = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+@atexit.register
+def close():
+    """End the worker process; the next `say` starts another."""
+    global _worker
+    with _lock:
+        if _worker is not None:
+            _worker.close()
+        _worker = None
+
+
+def _ask(request):
+    """Send a request to the worker, started where there is none, and once more where it had ended."""
+    global _worker
+    with _lock:
+        for _ in range(2):
+            if _worker is None:
+                _worker = _Worker()
+            answer = _worker.ask(json.dumps(request).encode())
+            if answer is not None:
+                return answer
+            _worker.close()
+            code, _worker = _worker.process.returncode, None
+    raise RuntimeError(f"espeak-ng crashed twice (exit {code}) at {request}")
+
+
+def _between(name, value, low, high):
+    if value is not None and not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; accepted are {low} to {high}, or None")
+    return None if value is None else round(value)
+
+
+def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=None, f0=110.0):
+    """Speak a text; the same arguments give the same samples, whatever was said before.
+
+    text: words and punctuation.
+    language: what `voice` accepts.
+    rate: words per minute, 80 to 450; None is espeak's 175.
+    voice: an espeak voice instead of the language's, with a variant behind a plus where wished, such as "en-us+f3".
+    pitch, pitch_range: 0 to 99 (espeak's own default is 50 and 50); either one given lets espeak's intonation sound.
+    f0: Hz of the flat pitch (20 to 500); None lets espeak's intonation sound.
+    returns: (S,) float32 at 16 kHz, with 0.05 s of silence on both ends.
+    errors: ValueError for an unknown language or voice, a value out of range, or a text without a sound; RuntimeError
+        where espeak fails.
+    source: espeak-ng 1.52, speak_lib.h and espeak_ng.h (espeak_ng_SetConstF0).
+    """
+    if not str(text).strip() or "\0" in text:
+        raise ValueError(f"the robot needs words to say, not {text!r}")
+    name = _voice_of(language) if voice is None else voice
+    variant = name.partition("+")[2]
+    if variant and not Path(espeakng_loader.get_data_path(), "voices", "!v", variant).is_file():
+        accepted = ", ".join(variants())
+        raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {accepted}")
+    request = {
+        "text": text,
+        "voice": name,
+        "rate": _between("rate", rate, *WORDS_PER_MINUTE),
+        "pitch": _between("pitch", pitch, 0, 99),
+        "pitch_range": _between("pitch_range", pitch_range, 0, 99),
+        "f0": _between("f0", f0, 20, 500) if pitch is None and pitch_range is None else None,
+    }
+    answer = _ask(request)
+    if answer[:1] != b"+":
+        raise ValueError(f"{answer[1:].decode()}; asked for {request}")
+    if not any(answer[1:]):
+        raise ValueError(f"the robot makes no sound of {text!r} in {name!r}")
+    samples = torch.from_numpy(numpy.frombuffer(answer, "<i2", offset=1).astype("float32") / 32768)
+    edge = round(EDGE_S * SAMPLE_RATE)
+    return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
+
+
+def variants():
+    """Return the names of espeak's voice variants, which go behind a plus: "en-us+f3"."""
+    return sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
+
+
+def rate_for(text, language, duration):
+    """Return the speaking rate at which the robot takes as long for a text as a person did.
+
+    text, language: as for `say`.
+    duration: seconds, above 0.
+    returns: words per minute, an int in 80..450 (the nearest bound where the duration lies beyond them).
+    errors: as for `say`; ValueError for a duration not above 0.
+    """
+    if not duration > 0:
+        raise ValueError(f"duration is {duration!r} s; accepted are values above 0")
+    rate = DEFAULT_RATE
+    for _ in range(
+        2
+    ):  # duration is not quite inverse to rate (pauses shrink less), so the first guess is corrected once
+        spoken = len(say(text, language, rate)) / SAMPLE_RATE - 2 * EDGE_S
+        rate *= spoken / max(duration - 2 * EDGE_S, EDGE_S)
+        rate = round(min(max(rate, WORDS_PER_MINUTE[0]), WORDS_PER_MINUTE[1]))
+    return rate

@@ -1,0 +1,167 @@
+"""One training loop for autoencoder, discriminator stage and denoiser: it shows progress, resumes, and stops on bad numbers."""
+
+import copy
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from rovolad_lib.files import replacing
+
+RECIPE = 1
+SMOOTH = 20  # steps averaged in a row of the log
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a training run left: its log (step, losses, lr, seconds), its steps, and the seconds they took."""
+
+    log: pd.DataFrame
+    steps: int
+    seconds: float
+
+
+def fit(
+    model, step, batches, run, *, steps=None, seconds=None, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, warmup=0.02,
+    ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False,
+):  # fmt: skip
+    """Train a model in place, to the moving average of its weights, and return the log.
+
+    model: nn.Module; step: step(model, batch) -> {"loss": scalar to minimise, other names: scalars to log}.
+    batches: map-style, batches[i] is the i-th batch of an endless sequence, the same whenever it is asked for.
+    run: folder of checkpoint.pt and log.csv. Running the same thing again resumes; a finished run is loaded.
+    steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
+    the file `plan` (None: budget.json in the run), which several runs may share.
+    lr: peak of AdamW's rate (warm-up share `warmup`, cosine to 2 %); ema: decay of the average; clip: gradient norm;
+    every: seconds between checkpoints; force: start over. Step i is seeded with (seed, i), so a resumed run repeats an
+    uninterrupted one. Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    if force:
+        (run / "checkpoint.pt").unlink(missing_ok=True)
+    accelerator = Accelerator(cpu=str(device) == "cpu")
+    model.to(accelerator.device).train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, betas, weight_decay=weight_decay, fused=True)
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    if steps is None:
+        steps = _budget(Path(plan or run / "budget.json"), run, trained, optimizer, step, batches, seconds, accelerator, seed)
+    average = copy.deepcopy(model).requires_grad_(False)
+    state = _restore(run, model, average, optimizer)
+    first, rows, spent = state["step"], state["rows"], state["seconds"]
+    loader = DataLoader(batches, batch_size=None, sampler=range(first, steps), num_workers=workers)
+    started = saved = time.monotonic()
+    sums, progress = {}, tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps)
+    for i, batch in zip(range(first, steps), loader, strict=True):
+        torch.manual_seed(seed * 1_000_003 + i)
+        _set_rate(optimizer, lr * _schedule(i, steps, warmup))
+        losses = _update(trained, optimizer, step, _to(batch, accelerator.device), accelerator, clip, i, run)
+        _follow(average, model, min(ema, (1 + i) / (10 + i)))
+        sums = {name: sums.get(name, 0.0) + float(value) for name, value in losses.items()}
+        now = time.monotonic()
+        if (i + 1) % SMOOTH == 0 or i + 1 == steps:
+            count = (i % SMOOTH) + 1
+            rows.append({"step": i + 1, **{k: v / count for k, v in sums.items()}, "seconds": spent + now - started})
+            progress.set_postfix(loss=f"{rows[-1]['loss']:.4f}", refresh=False)
+            sums = {}
+        progress.update()
+        if now - saved > every or i + 1 == steps:
+            if (i + 1) % SMOOTH == 0 or i + 1 == steps:  # a log row is never split by a checkpoint
+                _checkpoint(run, model, average, optimizer, i + 1, rows, spent + now - started)
+                saved = now
+    progress.close()
+    model.load_state_dict(average.state_dict())
+    model.eval()
+    return Fit(pd.DataFrame(rows), steps, spent + time.monotonic() - started if first < steps else spent)
+
+
+def _update(model, optimizer, step, batch, accelerator, clip, index, run):
+    """Take one optimiser step and return the detached losses."""
+    losses = step(model, batch)
+    optimizer.zero_grad(set_to_none=True)
+    accelerator.backward(losses["loss"])
+    norm = accelerator.clip_grad_norm_(model.parameters(), clip)
+    losses = {name: value.detach() for name, value in losses.items()}
+    if not torch.isfinite(losses["loss"] + norm):  # a finite loss can have a slope that is not
+        path = run / "checkpoint.pt"
+        kept = f"the last good checkpoint is {path}" if path.exists() else f"there is no checkpoint at {path} yet"
+        raise FloatingPointError(f"loss is {float(losses['loss'])}, its gradient {float(norm)} at step {index}; {kept}")
+    optimizer.step()
+    return losses
+
+
+def _schedule(i, steps, warmup):
+    """Return the share of the peak rate at step i: linear warm-up, then half a cosine to 2 %."""
+    ramp = max(1, round(warmup * steps))
+    if i < ramp:
+        return (i + 1) / ramp
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (i - ramp) / max(1, steps - ramp)))
+
+
+def _set_rate(optimizer, rate):
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@torch.no_grad()
+def _follow(average, model, decay):
+    """Move the average's weights towards the model's; buffers are copied."""
+    mine, theirs = list(average.parameters()), list(model.parameters())
+    torch._foreach_lerp_(mine, theirs, 1 - decay)
+    for a, b in zip(average.buffers(), model.buffers(), strict=True):
+        a.copy_(b)
+
+
+def _budget(plan, run, model, optimizer, step, batches, seconds, accelerator, seed):
+    """Return the steps that fit into `seconds`: from 8 timed steps, undone afterwards and written down once."""
+    if seconds is None:
+        raise ValueError("fit needs a budget: steps or seconds")
+    if not plan.exists():
+        before = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+        for i in range(8):
+            if i == 3:  # the first steps also pay for allocation and kernel choice
+                started = time.monotonic()
+            torch.manual_seed(seed)
+            _update(model, optimizer, step, _to(batches[i], accelerator.device), accelerator, 1.0, i, run)
+        steps = max(1, round(seconds * 5 / (time.monotonic() - started)))
+        model.load_state_dict(before[0])
+        optimizer.load_state_dict(before[1])
+        with replacing(plan) as file:
+            file.write_text(json.dumps({"seconds": seconds, "steps": steps}), encoding="utf-8")
+    return json.loads(plan.read_text(encoding="utf-8"))["steps"]
+
+
+def _checkpoint(run, model, average, optimizer, step, rows, seconds):
+    """Write everything a resumed run needs, and the log, each whole or not at all."""
+    state = {
+        "model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
+        "step": step, "rows": rows, "seconds": seconds,
+    }  # fmt: skip
+    with replacing(run / "checkpoint.pt") as file:
+        torch.save(state, file)
+    with replacing(run / "log.csv") as file:
+        pd.DataFrame(rows).to_csv(file, index=False)
+
+
+def _restore(run, model, average, optimizer):
+    """Load the run's checkpoint if there is one; weights only, nothing is unpickled."""
+    path = run / "checkpoint.pt"
+    if not path.exists():
+        return {"step": 0, "rows": [], "seconds": 0.0}
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state
+
+
+def _to(batch, device):
+    """Move the tensors of a batch (a dictionary, possibly with None) to a device."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}

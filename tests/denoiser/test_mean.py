@@ -1,0 +1,97 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rovolad_lib.denoiser.mean import PriorMean
+
+
+def corpus(lengths=(30, 41, 25), channels=4):
+    torch.manual_seed(0)
+    robots = [torch.randn(channels, length) + 3 for length in lengths]
+    voices = [torch.randn(channels) for _ in lengths]
+    targets = [
+        voice[:, None] + robot.roll(1, 0) / 2 + torch.randn_like(robot) for robot, voice in zip(robots, voices)
+    ]
+    return robots, targets, voices
+
+
+def rows(robot, centre):
+    """Three neighbouring centred frames a row, written out: (T, 3E) with the frame index fastest."""
+    centred = F.pad(robot - centre, (1, 1))
+    length = robot.shape[1]
+    return torch.stack([centred[:, shift : shift + length] for shift in range(3)], dim=1).flatten(0, 1).T
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_fit_is_the_ridge_of_least_squares(l2):
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    mean.fit(iter(robots), iter(targets), iter(voices), l2=l2)
+    inputs = torch.cat([rows(robot, torch.cat(robots, dim=1).mean(dim=1, keepdim=True)) for robot in robots]).double()
+    wanted = torch.cat([(target - voice[:, None]).T for target, voice in zip(targets, voices)]).double()
+    # the ridge as further rows
+    inputs = torch.cat((inputs, (l2 * len(inputs)) ** 0.5 * torch.eye(12, dtype=torch.float64)))
+    solution = torch.linalg.lstsq(inputs, F.pad(wanted, (0, 0, 0, 12))).solution  # (3E, E)
+    assert torch.allclose(mean.weight.double(), solution.T.unflatten(1, (4, 3)), atol=1e-5)
+
+
+def test_residual_and_explained_share_are_those_of_forward():
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    explained = mean.fit(robots, targets, voices)
+    left = torch.cat([
+        target - mean(robot[None], voice[None, :, None])[0] for robot, target, voice in zip(robots, targets, voices)
+    ], dim=1)
+    whole = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices)], dim=1)
+    assert torch.allclose(mean.residual, left.square().mean(dim=1), rtol=1e-4)
+    assert explained == pytest.approx(1 - float(left.square().sum() / whole.square().sum()), rel=1e-4)
+
+
+def test_an_exact_filter_is_found_and_carried_over_to_other_clips():
+    torch.manual_seed(1)
+    kernel = torch.randn(4, 4, 3)
+    robots = [torch.randn(4, 60) for _ in range(5)]
+    centre = torch.cat(robots[:4], dim=1).mean(dim=1, keepdim=True)
+    filtered = [F.conv1d((robot - centre)[None], kernel, padding=1)[0] for robot in robots]
+    mean = PriorMean(4)
+    assert mean.fit(robots[:4], filtered[:4], l2=0) == pytest.approx(1)
+    assert torch.allclose(mean(robots[4][None])[0], filtered[4], atol=1e-4)
+
+
+def test_unfitted_mean_is_the_context_mean_and_dropped_context_is_zero():
+    mean = PriorMean(4)
+    robot, context = torch.randn(3, 4, 7), torch.randn(3, 4, 5)
+    context_mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5], dtype=torch.bool)
+    y = mean(robot, context, context_mask)
+    assert torch.allclose(y[0], context[0].mean(dim=1, keepdim=True).expand(4, 7), atol=1e-6)
+    assert torch.allclose(y[1], context[1, :, :2].mean(dim=1, keepdim=True).expand(4, 7), atol=1e-6)
+    assert not y[2].any() and not mean(robot).any()
+    y = mean(robot, context, drop=torch.tensor([True, False, False]))
+    assert not y[0].any() and y[1].any()
+
+
+@pytest.mark.parametrize("lead", [0, 3, 9])
+def test_padding_changes_nothing(lead):
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    mean.fit(robots, targets, voices)
+    context = torch.randn(1, 4, 6)
+    alone = mean(robots[0][None], context)
+    padded = F.pad(robots[0][None], (lead, 9 - lead), value=50)
+    mask = F.pad(torch.ones(1, 30, dtype=torch.bool), (lead, 9 - lead))
+    context_mask = F.pad(torch.ones(1, 6, dtype=torch.bool), (lead, 2))
+    y = mean(padded, F.pad(context, (lead, 2), value=50), context_mask, mask)
+    assert torch.allclose(y[:, :, lead : lead + 30], alone, rtol=1e-4, atol=1e-5)
+    assert not y.masked_select(~mask[:, None]).any()
+
+
+def test_fit_says_what_it_accepts():
+    mean = PriorMean(4)
+    with pytest.raises(ValueError, match=r"\(4, T\) alike, got \(4, 5\) and \(4, 6\)"):
+        mean.fit([torch.zeros(4, 5)], [torch.zeros(4, 6)])
+    with pytest.raises(ValueError, match=r"must be \(4,\), got \(4, 1\)"):
+        mean.fit([torch.zeros(4, 5)], [torch.zeros(4, 5)], [torch.zeros(4, 1)])
+    with pytest.raises(ValueError, match="no frames"):
+        mean.fit([], [])
+    with pytest.raises(ValueError):
+        mean.fit([torch.zeros(4, 5)] * 2, [torch.zeros(4, 5)])

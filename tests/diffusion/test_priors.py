@@ -1,0 +1,200 @@
+"""Paths against closed forms: endpoints, golden midpoints, composition of transitions, targets, preconditioning."""
+
+import pytest
+import torch
+
+from rovolad_lib.diffusion.priors import (
+    Bridge,
+    Gaussian,
+    Mixed,
+    preconditioning,
+    residual_std,
+    target,
+    x0_from,
+)
+from rovolad_lib.diffusion.schedules import alphas_cumprod, gamma_linear, gamma_table, rescale_zero_terminal_snr
+
+F64 = torch.float64
+BRIDGES = [Bridge(), Bridge(0.5), Bridge(kind="gmax"), Bridge(kind="vp"), Bridge(kind="ve"), Bridge(end="zero")]
+PRIORS = [Gaussian(), Gaussian(gamma_linear, 0.3), Mixed(), Mixed(0.5, "diffvc"), *BRIDGES]
+TIMES = torch.tensor([0.0, 1e-3, 0.2, 0.5, 0.8, 0.999, 1.0], dtype=F64)
+
+
+def latents(n=7):
+    """Return x0, y and noise, each (n, 3, 50), x0 and y of unit variance and correlation a half."""
+    x0, other, noise = torch.randn(3, n, 3, 50, generator=torch.Generator().manual_seed(0), dtype=F64)
+    return x0, 0.5 * x0 + 0.75**0.5 * other, noise
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_the_path_starts_clean(prior):
+    scale = getattr(prior, "scale", 1.0)
+    assert [value.item() for value in prior.coefficients(0.0)] == [0, scale, 0]
+    assert prior.log_snr(0.0).item() == float("inf")
+
+
+@pytest.mark.parametrize("prior", BRIDGES)
+def test_a_bridge_ends_exactly_at_its_pin(prior):
+    for t in (torch.ones(1, dtype=F64), torch.ones(17, dtype=F64), torch.ones(3)):  # vector and scalar code may differ
+        a, b, c = prior.coefficients(t)
+        assert a.unique().tolist() == [float(prior.uses_y)]
+        assert b.unique().tolist() == [0] and c.unique().tolist() == [0]
+
+
+def test_the_other_priors_end_at_noise_and_at_the_robot():
+    assert [value.item() for value in Gaussian().coefficients(1.0)] == pytest.approx([0, 1e-9**0.5, 1], abs=1e-9)
+    assert [value.item() for value in Mixed(0.7).coefficients(1.0)] == [1, 0, 0.7]
+    assert [v.item() for v in Mixed(0.7, "diffvc").coefficients(1.0)] == pytest.approx([1, 0, 0.7], abs=4e-5)
+    y, z = torch.randn(2, 1, 2, 3)
+    assert torch.equal(Gaussian().start(None, z), z)
+    assert torch.equal(Mixed(0.7).start(y, z), y + 0.7 * z)
+    assert torch.equal(Bridge().start(y, z), y)
+    assert torch.equal(Bridge(end="zero").start(None, z), torch.zeros_like(z))
+
+
+@pytest.mark.parametrize(
+    ("prior", "golden"),
+    [
+        (Bridge(), (0.5, 0.5, 0.5)),
+        (Bridge(2.0), (0.5, 0.5, 1.0)),
+        (Bridge(kind="gmax"), (0.2501, 0.7499, 2.165569)),
+        (Bridge(kind="vp"), (0.021582, 0.285823, 0.957996)),
+        (Bridge(kind="ve"), (0.277778, 0.722222, 0.491804)),
+        (Bridge(0.0), (0.5, 0.5, 0.0)),
+        (Mixed(0.5), (0.25, 0.75, 0.25)),
+        (Mixed(1.0, "diffvc"), (1 - 0.5**0.5, 0.5**0.5, 0.5**0.5)),
+    ],
+)
+def test_the_middle_of_the_path(prior, golden):
+    assert [value.item() for value in prior.coefficients(0.5)] == pytest.approx(golden, abs=5.1e-7)
+
+
+def test_vp_bridge_is_the_one_of_ddbm():
+    # a = (SNR_T / SNR_t) (al_t / al_T), b = al_t (1 - SNR_T / SNR_t), c^2 = s_t^2 (1 - SNR_T / SNR_t)
+    t = TIMES[1:-1]
+    power = 0.01 * t + (20 - 0.01) * t**2 / 2
+    alpha, last = (-power / 2).exp(), torch.tensor(-10.005 / 2, dtype=F64).exp()
+    ratio = (last**2 / (1 - last**2)) * (1 - alpha**2) / alpha**2
+    a, b, c = Bridge(kind="vp").coefficients(t)
+    assert torch.allclose(a, ratio * alpha / last, atol=1e-12, rtol=0)
+    assert torch.allclose(b, alpha * (1 - ratio), atol=1e-12, rtol=0)
+    assert torch.allclose(c**2, (1 - alpha**2) * (1 - ratio), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_transitions_compose(prior):
+    """The posterior from s to t and then to u is the posterior from s to u: this pins w_max."""
+    s, t, u = (torch.tensor([value], dtype=F64) for value in (0.9, 0.6, 0.25))
+
+    def step(s, t):
+        w = prior.noise_limit(s, t)
+        return (prior.coefficients(t)[2] ** 2 - w**2).sqrt() / prior.coefficients(s)[2], w
+
+    (k_st, w_st), (k_tu, w_tu), (k_su, w_su) = step(s, t), step(t, u), step(s, u)
+    assert (k_st * k_tu).item() == pytest.approx(k_su.item(), abs=1e-12)
+    assert (w_tu**2 + k_tu**2 * w_st**2).item() == pytest.approx((w_su**2).item(), abs=1e-12)
+    assert 0 < w_su.item() < prior.coefficients(u)[2].item()
+
+
+def test_noise_limit_is_the_published_posterior():
+    s, t = torch.tensor([0.7], dtype=F64), torch.tensor([0.4], dtype=F64)
+    (_, b_s, c_s), (_, b_t, c_t) = Gaussian().coefficients(s), Gaussian().coefficients(t)
+    small = c_t**2 / c_s**2 * (1 - b_s**2 / b_t**2)  # DDPM
+    assert (Gaussian().noise_limit(s, t) ** 2).item() == pytest.approx(small.item(), abs=1e-14)
+    gain, variance = 0.16 / 0.49, 0.25 * 0.16 / 0.49 * (0.49 - 0.16)  # ResShift: kappa^2 eta_t (eta_s - eta_t) / eta_s
+    w = Mixed(0.5).noise_limit(s, t)
+    assert (w**2).item() == pytest.approx(variance, abs=1e-14)
+    assert ((Mixed(0.5).coefficients(t)[2] ** 2 - w**2).sqrt() / Mixed(0.5).coefficients(s)[2]).item() == pytest.approx(
+        gain
+    )
+    # I2SB: variance S_t (S_s - S_t) / S_s, weight of x_s S_t / S_s
+    assert (Bridge(2.0).noise_limit(s, t) ** 2).item() == pytest.approx(4 * 0.4 * 0.3 / 0.7, abs=1e-14)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_sample_is_the_path_and_time_inverts_log_snr(prior):
+    x0, y, noise = latents()
+    a, b, c = (value[:, None, None] for value in prior.coefficients(TIMES))
+    expected = b * x0 + c * noise + a * y
+    assert torch.allclose(prior.sample(x0, y, TIMES, noise), expected, atol=1e-13, rtol=0)
+    assert prior.sample(x0.float(), y.float(), TIMES.float(), noise.float()).dtype == torch.float32
+    inside = TIMES[2:-1]
+    assert torch.allclose(prior.time(prior.log_snr(inside)), inside, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["x0", "eps", "v", "residual"])
+@pytest.mark.parametrize("prior", [*PRIORS, Bridge(0.0)])
+def test_targets_lead_back_to_the_clean_latents(prior, kind):
+    x0, y, noise = latents()
+    x_t = prior.sample(x0, y, TIMES, noise)
+    wanted = target(kind, prior, x0, y, noise, x_t, TIMES)
+    back = x0_from(kind, prior, wanted, x_t, y, TIMES)
+    assert torch.isfinite(wanted).all() and torch.isfinite(back).all()
+    silent = (prior.coefficients(TIMES)[1] == 0)[:, None, None] & torch.tensor(kind == "eps")
+    scaled = getattr(prior, "scale", 1.0) != 1 and kind == "residual"  # at t = 0 the state is scale x0
+    if not scaled:
+        assert torch.allclose(back, torch.where(silent, 0.0, x0), atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("prior", [Gaussian(), Mixed(1.0), Bridge(), Bridge(0.5), Bridge(kind="gmax")])
+@pytest.mark.parametrize("kind", ["x0", "eps", "v", "residual"])
+def test_targets_have_unit_variance(prior, kind):
+    t = torch.tensor([0.0, 0.05, 0.5, 1.0], dtype=F64).repeat_interleave(400)
+    x0, y, noise = latents(n=len(t))
+    wanted = target(kind, prior, x0, y, noise, prior.sample(x0, y, t, noise), t)
+    power = wanted.reshape(4, -1).var(1)  # 60,000 values each: a standard error of 0.006
+    assert power.tolist() == pytest.approx([1] * 4, abs=0.025)
+
+
+def test_v_without_signal_is_minus_the_clean_latents_and_the_residual_is_that_of_i2sb():
+    x0, y, noise = latents()
+    prior = Gaussian(lambda t: gamma_table(t, rescale_zero_terminal_snr(alphas_cumprod("linear"))))
+    one = torch.ones(len(x0), dtype=F64)
+    x_1 = prior.sample(x0, None, one, noise)
+    assert torch.equal(x_1, noise)
+    assert torch.equal(target("v", prior, x0, None, noise, x_1, one), -x0)
+    assert torch.allclose(residual_std(Bridge(), TIMES), TIMES.sqrt(), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_preconditioning_is_the_best_linear_predictor(prior):
+    var_x0, var_y, cov = 1.3, 0.8, 0.6
+    a, b, c = prior.coefficients(TIMES)
+    c_skip, c_out, c_in = preconditioning(prior, TIMES, var_x0, var_y, cov)
+    # second moments of (x0, y, eps), and of x_t and x0 - c_skip x_t as combinations of the three
+    moments = torch.tensor([[var_x0, cov, 0], [cov, var_y, 0], [0, 0, 1]], dtype=F64)
+    x_t = torch.stack([b, a, c], dim=1)
+    error = torch.tensor([1.0, 0, 0], dtype=F64) - c_skip[:, None] * x_t
+
+    def dot(u, v):
+        return torch.einsum("ni,ij,nj->n", u, moments, v)
+
+    assert torch.allclose(dot(error, x_t), torch.zeros_like(a), atol=1e-12)  # nothing linear is left in the error
+    assert torch.allclose(dot(error, error), c_out**2, atol=1e-12)
+    alive = dot(x_t, x_t) > 0
+    assert torch.allclose((c_in**2 * dot(x_t, x_t))[alive], torch.ones_like(a)[alive], atol=1e-12)
+    assert c_out[0] == 0 and torch.isfinite(c_in).all()
+    assert preconditioning(prior, TIMES.float(), var_x0, var_y, cov)[0].dtype == torch.float32
+
+
+def test_preconditioning_is_that_of_edm_where_there_is_no_robot():
+    _, b, c = Gaussian().coefficients(TIMES[1:])
+    sigma = c / b
+    c_skip, c_out, c_in = preconditioning(Gaussian(), TIMES[1:], var_x0=0.25)
+    assert torch.allclose(c_skip * b, 0.25 / (sigma**2 + 0.25), atol=1e-10)  # x_t = b (x0 + sigma eps)
+    assert torch.allclose(c_out, sigma * 0.5 / (sigma**2 + 0.25).sqrt(), atol=1e-10)
+    assert torch.allclose(c_in * b, (sigma**2 + 0.25).rsqrt(), atol=1e-10)
+
+
+def test_errors_name_what_is_accepted():
+    x = torch.zeros(1, 2, 3)
+    with pytest.raises(ValueError, match="'flow'.*x0, eps, v, residual"):
+        target("flow", Gaussian(), x, None, x, x, torch.ones(1))
+    with pytest.raises(ValueError, match="'linear'.*brownian, gmax, vp, ve"):
+        Bridge(kind="linear")
+    with pytest.raises(ValueError, match="'vp'.*resshift, diffvc"):
+        Mixed(form="vp")
+    with pytest.raises(ValueError, match="noise=-1"):
+        Bridge(-1)
+    with pytest.raises(ValueError, match="Bridge starts from robot latents"):
+        Bridge().sample(x, None, torch.ones(1), x)

@@ -1,0 +1,82 @@
+"""Pictures: what is drawn is what was recorded."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rovolad_lib.lab import plots
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def frame():
+    table = {"pad": ["pre", "pre", "post"], "mask": ["on"] * 3}
+    result = pd.DataFrame({f"parameters.{name}": values for name, values in table.items()})
+    result["metrics.error"], result["metrics.words"], result["units.error"] = [1.0, 3.0, 5.0], [0.1, 0.2, 0.3], "dB"
+    result.attrs["group"] = "3 records, data feed"
+    return result
+
+
+def test_study_draws_every_run_and_the_means(tmp_path):
+    anchors = {"error": {"floor": 4}}
+    plots.study(frame(), ["pad", "mask"], ["error", "words"], "post is worst", tmp_path / "p.png", anchors)
+    figure = plt.gcf()
+    axis = figure.axes[0]
+    heights = sorted(y for points in axis.collections[:2] for _, y in points.get_offsets())
+    assert heights == [1.0, 3.0, 5.0]
+    means = [segment[0][1] for segment in axis.collections[-1].get_segments()]
+    assert means == [5.0, 2.0]  # post, pre
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["post\non", "pre\non"]
+    assert axis.get_ylabel() == "dB"
+    assert axis.lines[-1].get_ydata()[0] == 4 and "floor" in [text.get_text() for text in axis.texts]
+    assert figure.get_suptitle() == "post is worst" and figure.get_supxlabel() == "3 records, data feed"
+    assert plt.imread(tmp_path / "p.png").shape[1] == plots.WIDTH * 150
+    assert list(pd.read_csv(tmp_path / "p.csv")["metrics.error"]) == [1.0, 3.0, 5.0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "p.png"]
+
+
+def test_study_leaves_the_style_as_it_was():
+    before = plt.rcParams["axes.spines.top"]
+    plots.study(frame(), "pad", ["error"], "")
+    assert plt.rcParams["axes.spines.top"] == before
+
+
+def test_study_orders_numbers_by_size():
+    table = frame().assign(**{"parameters.steps": [10, 2, 1]})
+    plots.study(table, "steps", ["error"], "")
+    assert [label.get_text() for label in plt.gca().get_xticklabels()] == ["1", "2", "10"]
+
+
+def test_study_refuses_an_empty_frame_and_an_unknown_metric():
+    with pytest.raises(ValueError, match="0 records"):
+        plots.study(frame()[:0], "pad", ["error"], "")
+    with pytest.raises(ValueError, match="without \\['pesq'\\]; their metrics: \\['error', 'words'\\]"):
+        plots.study(frame(), "pad", ["pesq"], "")
+
+
+def test_spectrograms_show_a_tone_at_its_place(tmp_path):
+    tone = 0.5 * torch.sin(2 * torch.pi * 2000 * torch.arange(16000) / 16000)
+    plots.spectrograms({"tone": tone, "quiet": 0.001 * tone.numpy()}, tmp_path / "s.png")
+    tone_image, quiet_image = (axis.images[0] for axis in plt.gcf().axes)
+    pixels = tone_image.get_array()
+    assert np.argmax(pixels[:, 50]) == 80  # 2000 Hz in bins of 25 Hz
+    assert tone_image.get_clim() == quiet_image.get_clim()
+    assert pixels.max() - quiet_image.get_array().max() == pytest.approx(60, abs=0.1)
+    assert (tmp_path / "s.png").stat().st_size > 0
+
+
+def test_training_curve(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("step,loss,val_loss,seconds\n1,4.0,,0.1\n2,3.0,3.5,0.2\n", encoding="utf-8")
+    plots.training_curve(path)
+    loss, val_loss = plt.gcf().axes
+    assert list(loss.lines[0].get_ydata()) == [4.0, 3.0]
+    assert list(val_loss.lines[0].get_xdata()) == [2]
+    with pytest.raises(ValueError, match="column 'step'"):
+        plots.training_curve(pd.DataFrame({"loss": [1.0]}))

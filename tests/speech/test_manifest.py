@@ -1,0 +1,112 @@
+import numpy
+import pandas
+import pytest
+import torch
+
+from rovolad_lib.speech import audio, manifest
+
+
+def row(**changes):
+    values = {
+        "id": "a1", "corpus": "vctk", "source": "VCTK", "licence": "CC BY 4.0", "speaker": "vctk-p1", "path": "people/a1.flac",
+        "start": 0.0, "end": 1.0, "sample_rate": 16000, "duration": 1.0, "text": "One", "text_quality": "exact", "language": "en",
+        "gender": "F", "age": None, "accent": None, "style": None, "split": "train", "robot_path": "robot/a1.flac",
+        "robot_method": "espeak", "align_path": "robot/a1.npy",
+    }  # fmt: skip
+    return {**values, **changes}
+
+
+def table(*rows):
+    return pandas.DataFrame(list(rows), columns=list(manifest.COLUMNS))
+
+
+def test_written_is_read_and_null_stays_null(tmp_path):
+    frame = table(row(), row(id="a2", speaker=None, path="/long/file.opus", start=3.5, end=4.5, align_path=None))
+    manifest.write(frame, tmp_path / "new" / "manifest.parquet")
+    back = manifest.read(tmp_path / "new" / "manifest.parquet")
+    assert list(back) == list(manifest.COLUMNS) and {name: back[name].dtype for name in back} == {
+        name: pandas.Series(dtype=kind).dtype for name, kind in manifest.COLUMNS.items()
+    }
+    assert back["speaker"].isna().tolist() == [False, True] and back["age"].isna().all()
+    assert back["text"].tolist() == ["One", "One"] and back["start"].tolist() == [0.0, 3.5]
+    assert manifest.fingerprint(back) == manifest.fingerprint(frame)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": "a1"}, "more than once.*'a1'"),
+        ({"split": "dev"}, "another split than train"),
+        ({"language": None}, "language is null; accepted are nulls in speaker"),
+        ({"path": "../a.flac"}, "path leaves the data folder"),
+        ({"path": "/x/../etc"}, "path leaves the data folder"),
+        ({"robot_path": "/a.flac"}, "robot_path leaves"),
+        ({"align_path": "C:/a.npy"}, "align_path leaves"),
+        ({"align_path": "a\\..\\..\\b.npy"}, "align_path leaves"),
+        ({"end": 0.5}, "duration is not end - start"),
+        ({"start": 2.0}, "times out of order"),
+        ({"corpus": "mls"}, "speaker is in two corpora"),
+        ({"sample_rate": "fast"}, "cannot be read as its type"),
+    ],
+)
+def test_bad_rows_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        manifest.write(table(row(), row(**{"id": "a2", **changes})), tmp_path / "manifest.parquet")
+    assert not (tmp_path / "manifest.parquet").exists()
+
+
+def test_missing_columns_and_files_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"without the columns \['split'\] and with the unknown ones \['splot'\]"):
+        manifest.write(table(row()).rename(columns={"split": "splot"}), tmp_path / "a.parquet")
+    with pytest.raises(FileNotFoundError, match="no manifest at"):
+        manifest.read(tmp_path / "a.parquet")
+
+
+def test_fingerprint_follows_content_not_place():
+    first = manifest.fingerprint(table(row(), row(id="a2")))
+    assert len(first) == 12 and int(first, 16) >= 0
+    assert manifest.fingerprint(table(row(path="/elsewhere.flac", licence="?"), row(id="a2"))) == first
+    for changes in ({"text": "Two"}, {"split": "val_seen"}, {"speaker": None}, {"end": 1.001}):
+        assert manifest.fingerprint(table(row(), row(**{"id": "a2", **changes}))) != first
+    assert manifest.fingerprint(table(row(id="a2"), row())) != first
+
+
+def test_split_is_80_10_10_and_fixed():
+    splits = pandas.Series([manifest.split_of("vctk", "vctk-p1", f"p1_{i:03}") for i in range(5000)])
+    assert splits.value_counts(normalize=True).to_dict() == pytest.approx(
+        {"train": 0.8, "val_seen": 0.1, "test_seen": 0.1}, abs=0.02
+    )
+    assert splits[:8].tolist() == [manifest.split_of("vctk", "vctk-p1", f"p1_{i:03}") for i in range(8)]
+    assert manifest.split_of("gigaspeech", None, "YOU1_S1") in manifest.SPLITS
+
+
+@pytest.fixture
+def data(tmp_path):
+    tone = 0.1 * torch.sin(torch.arange(48000) / 9)
+    audio.save(tmp_path / "people/a1.flac", tone[:16000])
+    audio.save(tmp_path / "robot/a1.flac", tone[:8000])
+    audio.save(tmp_path / "long.flac", tone)
+    numpy.save(tmp_path / "robot/a1.npy", numpy.arange(100, dtype="int32"))
+    return tmp_path
+
+
+def test_readers_resolve_inside_the_folder_and_cut_long_files(data):
+    rows = table(row(), row(id="a2", path=(data / "long.flac").as_posix(), start=1.0, end=2.0, robot_path=None))
+    first, second = rows.itertuples()
+    assert torch.equal(manifest.wave(first, data), audio.load(data / "people/a1.flac"))
+    assert torch.equal(manifest.wave(rows.iloc[1], data), audio.load(data / "long.flac")[16000:32000])
+    assert manifest.robot_wave(first, str(data)).shape == (8000,)
+    assert manifest.frame_map(first, data).tolist() == list(range(100))
+    with pytest.raises(ValueError, match="'a2' has no robot_path"):
+        manifest.robot_wave(second, data)
+
+
+def test_readers_refuse_escapes_and_other_arrays(data):
+    numpy.save(data / "robot/a1.npy", numpy.zeros(3))
+    with pytest.raises(ValueError, match=r"holds float64 \(3,\); accepted is int32"):
+        manifest.frame_map(table(row()).iloc[0], data)
+    for path in ("../people/a1.flac", "robot/../../x.flac", ""):
+        with pytest.raises(ValueError, match="accepted are relative paths inside"):
+            manifest.wave(table(row(path=path)).iloc[0], data)
+    with pytest.raises(ValueError, match="accepted are relative"):
+        manifest.robot_wave(table(row(robot_path=(data / "long.flac").as_posix())).iloc[0], data)

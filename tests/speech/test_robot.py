@@ -1,0 +1,137 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchaudio.functional
+
+from rovolad_lib.speech import robot
+
+SENTENCE = "Kids are talking by the door."
+
+
+def test_the_same_samples_whatever_was_said_before():
+    first = robot.say(SENTENCE)
+    for text, language, rate in [("Guten Tag", "de", 300), ("a b c", "fr", 90), ("Nine nine nine!", "en", None)]:
+        robot.say(text, language, rate)
+        assert torch.equal(robot.say(SENTENCE), first)
+    assert first.dtype == torch.float32 and first.ndim == 1 and 0.1 < first.abs().max() <= 1
+    assert not first[:800].any() and not first[-800:].any()
+
+
+def test_the_same_samples_in_another_worker():
+    first = robot.say("One two three", "en-gb", 140)
+    robot.close()
+    assert torch.equal(robot.say("One two three", "en-gb", 140), first)
+
+
+def test_a_dead_worker_is_replaced():
+    first = robot.say(SENTENCE)
+    robot._worker.process.kill()
+    assert torch.equal(robot.say(SENTENCE), first)
+
+
+def run(code):
+    """Run Python code in a fresh process and return what it prints."""
+    root = Path(robot.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_has_a_worker_of_its_own():
+    code = """if True:
+        import os
+        from rovolad_lib.speech import robot
+        first, pid = robot.say("one"), robot._worker.process.pid
+        child = os.fork()
+        if not child:
+            same = robot.say("one").equal(first) and robot._worker.process.pid != pid
+            robot.close()
+            os._exit(0 if same else 1)
+        same = robot.say("one").equal(first) and robot._worker.process.pid == pid
+        print(same, os.waitpid(child, 0)[1])
+    """
+    assert run(code) == ["True", "0"]
+
+
+def test_the_worker_ends_with_its_process():
+    pid = run("from rovolad_lib.speech import robot; robot.say('one'); print(robot._worker.process.pid)")
+    if sys.platform != "win32":
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(pid[0]), 0)
+
+
+def test_pitch_is_flat_at_f0_and_moves_where_asked():
+    def spread(wave):
+        pitch = torchaudio.functional.detect_pitch_frequency(wave[800:-800], 16000)
+        return pitch.quantile(0.5).item(), (pitch.quantile(0.75) - pitch.quantile(0.25)).item()
+
+    vowels = "Are you mine, or am I in your mill, mother Mary?"
+    for f0 in (110, 150):
+        median, moves = spread(robot.say(vowels, f0=f0))
+        assert median == pytest.approx(f0, rel=0.03) and moves < 2
+    assert spread(robot.say(vowels, voice="en-us+f3", pitch=60, pitch_range=60))[1] > 5
+
+
+def test_variants_sound_different():
+    waves = [robot.say("one", voice=voice, pitch=50) for voice in ("en-us", "en-us+f3", "en-us+m2")]
+    assert len({tuple(wave.tolist()) for wave in waves}) == 3
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [("en", "en-US"), ("EN", "en-US"), ("english", "en-US"), ("en-gb", "en"), ("en_GB", "en"), ("de", "de"), ("German", "de"),
+     ("french", "fr"), ("fr", "fr"), ("dutch", "nl"), ("spanish", "es"), ("italian", "it"), ("portuguese", "pt"), ("polish", "pl"),
+     ("zh", "cmn"), ("Chinese", "cmn")],
+)  # fmt: skip
+def test_voice_of_a_language(language, expected):
+    assert robot.voice(language) == expected
+
+
+def test_languages_speak():
+    mute = []
+    for voice in sorted(set(robot.languages().values()))[::5]:  # all of them take two seconds on an idle core
+        try:
+            robot.say("one two 3", voice=voice)
+        except ValueError:
+            mute.append(voice)
+    assert set(mute) <= {"fo", "kaa", "xex"}  # espeak-ng 1.52 ships these three without a dictionary
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("one", "elvish"), "does not speak 'elvish'; accepted are af, .*en-US"),
+        (("",), "needs words"),
+        (("a\0b",), "needs words"),
+        (("...",), "makes no sound of '...'"),
+        (("one", "en", 900), "rate is 900; accepted are 80 to 450"),
+    ],
+)
+def test_say_names_what_is_accepted(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        robot.say(*arguments)
+
+
+def test_say_refuses_unknown_voices():
+    with pytest.raises(ValueError, match="no voice 'nonsense'"):
+        robot.say("one", voice="nonsense")
+    with pytest.raises(ValueError, match="no variant 'f33'; accepted are .*f3"):
+        robot.say("one", voice="en-us+f33")
+    assert len(robot.say("one")) > 3000  # the worker lives on
+
+
+@pytest.mark.parametrize("seconds", [1.5, 2.5])
+def test_rate_for_matches_a_duration(seconds):
+    rate = robot.rate_for(SENTENCE, "en", seconds)
+    assert len(robot.say(SENTENCE, "en", rate)) / 16000 == pytest.approx(seconds, rel=0.05)
+
+
+def test_rate_for_stops_at_what_espeak_can():
+    assert robot.rate_for(SENTENCE, "en", 0.2) == 450 and robot.rate_for(SENTENCE, "en", 60) == 80
+    with pytest.raises(ValueError, match="duration is 0 s"):
+        robot.rate_for(SENTENCE, "en", 0)

@@ -1,0 +1,38 @@
+import hashlib
+
+import pytest
+
+from rovolad_lib.files import replacing, sha256
+
+
+def test_a_file_is_written_whole_with_its_folders_and_suffix(tmp_path):
+    path = tmp_path / "new" / "deep" / "table.csv"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".csv" and temporary != path
+        temporary.write_text("ä", encoding="utf-8")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "ä" and list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="half way"), replacing(str(path)) as temporary:
+        temporary.write_text("ne", encoding="utf-8")
+        raise RuntimeError("half way")
+    assert path.read_text(encoding="utf-8") == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_first_write_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"1")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_of_known_bytes(tmp_path):
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    path.write_bytes(bytes(range(256)) * 5000)
+    assert sha256(str(path)) == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()

@@ -1,0 +1,207 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from rovolad_lib.train import fit
+
+
+class Line:
+    """Batches of a noisy linear rule, a pure function of i."""
+
+    weight = torch.tensor([[1.0, -2.0, 0.5]])
+
+    def __getitem__(self, i):
+        random = torch.Generator().manual_seed(i)
+        x = torch.randn(16, 3, generator=random)
+        return {"x": x, "y": x @ self.weight.T + 3, "none": None}
+
+
+def step(model, batch):
+    """A loss that draws random numbers, so that a resumed run must be seeded as the uninterrupted one."""
+    error = model(batch["x"]) + 0.1 * torch.randn(16, 1) - batch["y"]
+    return {"loss": error.square().mean(), "bias": error.mean()}
+
+
+class Stops:
+    """`step`, until the given call."""
+
+    def __init__(self, at, how):
+        self.calls, self.at, self.how = 0, at, how
+
+    def __call__(self, model, batch):
+        self.calls += 1
+        return self.how(model, batch) if self.calls > self.at else step(model, batch)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(model, batch):
+    raise Interrupted
+
+
+def network():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))  # buffers too, one of them whole numbers
+
+
+def same(model, other):
+    return all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of 50 steps that nothing interrupted: its model and its log."""
+    model = network()
+    done = fit(model, step, Line(), tmp_path_factory.mktemp("run"), steps=50, every=0)
+    return model, done
+
+
+@pytest.mark.parametrize("at", [0, 19, 20, 33, 49])
+def test_an_interrupted_run_continues_bit_for_bit(whole, tmp_path, at):
+    with pytest.raises(Interrupted):
+        fit(network(), Stops(at, interrupt), Line(), tmp_path, steps=50, every=0)
+    torch.manual_seed(99)  # another process has another random state
+    model, again = network(), Stops(50, interrupt)
+    done = fit(model, again, Line(), tmp_path, steps=50, every=0)
+    assert again.calls == 50 - at // 20 * 20  # only what came after the last checkpoint is repeated
+    assert same(model, whole[0]) and not model.training
+    pd.testing.assert_frame_equal(done.log.drop(columns="seconds"), whole[1].log.drop(columns="seconds"), check_exact=True)
+
+
+def test_twice_interrupted_with_checkpoints_far_apart(whole, tmp_path):
+    for at in (25, 22):
+        with pytest.raises(Interrupted):
+            fit(network(), Stops(at, interrupt), Line(), tmp_path, steps=50, every=0)
+    model = network()
+    fit(model, step, Line(), tmp_path, steps=50, every=1e9)
+    assert same(model, whole[0])
+
+
+def test_batches_from_a_worker_are_the_same(whole, tmp_path):
+    model = network()
+    fit(model, step, Line(), tmp_path, steps=50, workers=1)
+    assert same(model, whole[0])
+
+
+def test_the_log_has_a_row_for_twenty_steps_and_for_the_end(whole, tmp_path):
+    log = whole[1].log
+    assert log.step.tolist() == [20, 40, 50] and log.columns.tolist() == ["step", "loss", "bias", "seconds"]
+    assert log.seconds.is_monotonic_increasing and whole[1].steps == 50 and whole[1].seconds >= log.seconds.iloc[-1]
+    seen = []
+
+    def note(model, batch):
+        losses = step(model, batch)
+        seen.append(losses["loss"].item())
+        return losses
+
+    fit(network(), note, Line(), tmp_path, steps=50)
+    means = [sum(seen[a:b]) / (b - a) for a, b in ((0, 20), (20, 40), (40, 50))]
+    assert log.loss.tolist() == pytest.approx(means)
+    assert pd.read_csv(tmp_path / "log.csv").loss.tolist() == pytest.approx(means)
+
+
+def test_a_finished_run_is_loaded_without_a_step(tmp_path):
+    first = network()
+    done = fit(first, step, Line(), tmp_path, steps=10)
+    model = network()
+    again = fit(model, interrupt, Line(), tmp_path, steps=10)
+    assert same(model, first) and not same(model, network()) and not model.training
+    assert again.log.equals(done.log) and again.steps == 10 and again.seconds == done.log.seconds.iloc[-1]
+
+
+def test_force_starts_over(tmp_path):
+    first, model, counted = network(), network(), Stops(99, interrupt)
+    fit(first, step, Line(), tmp_path, steps=10)
+    with torch.no_grad():
+        model[0].weight += 1
+    fit(model, counted, Line(), tmp_path, steps=10, force=True)
+    assert counted.calls == 10 and not same(model, first)
+
+
+def nan_loss(model, batch):
+    return {"loss": step(model, batch)["loss"] * math.nan}
+
+
+def nan_gradient(model, batch):
+    loss = step(model, batch)["loss"]
+    return {"loss": loss + (0 * model[0].weight.sum()).sqrt()}  # finite, but its slope is 0 times infinity
+
+
+@pytest.mark.parametrize("bad", [nan_loss, nan_gradient])
+def test_bad_numbers_stop_the_run_before_they_reach_a_checkpoint(whole, tmp_path, bad):
+    with pytest.raises(FloatingPointError, match=r"at step 39") as caught:
+        fit(network(), Stops(39, bad), Line(), tmp_path, steps=50, every=0)  # step 39 is the one before a checkpoint
+    assert str(tmp_path / "checkpoint.pt") in str(caught.value)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 20
+    model = network()
+    fit(model, step, Line(), tmp_path, steps=50, every=0)
+    assert same(model, whole[0])
+
+
+def test_bad_numbers_before_any_checkpoint_say_so(tmp_path):
+    with pytest.raises(FloatingPointError, match="at step 3; there is no checkpoint"):
+        fit(network(), Stops(3, nan_loss), Line(), tmp_path, steps=50)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_seconds_become_steps_once_and_for_all_runs_of_a_plan(tmp_path):
+    model, plan = network(), tmp_path / "plan.json"
+    done = fit(model, step, Line(), tmp_path / "a", seconds=0.02, plan=plan)
+    written = json.loads(plan.read_text(encoding="utf-8"))
+    assert written == {"seconds": 0.02, "steps": done.steps} and done.log.step.iloc[-1] == done.steps >= 1
+    counted = network()
+    fit(counted, step, Line(), tmp_path / "b", steps=done.steps)
+    assert same(model, counted)  # the timed steps have left no trace
+    plan.write_text(json.dumps({"seconds": 0.02, "steps": 7}), encoding="utf-8")
+    shared = Stops(7, interrupt)
+    assert fit(network(), shared, Line(), tmp_path / "c", seconds=1000, plan=plan).steps == 7 and shared.calls == 7
+
+
+def test_a_budget_of_its_own_stands_in_the_run(tmp_path):
+    done = fit(network(), step, Line(), tmp_path, seconds=0.01)
+    assert json.loads((tmp_path / "budget.json").read_text(encoding="utf-8"))["steps"] == done.steps
+    with pytest.raises(ValueError, match="steps or seconds"):
+        fit(network(), step, Line(), tmp_path / "other")
+
+
+def test_rate_clipping_and_average_by_hand(tmp_path):
+    """Four steps of AdamW: warm-up over two, half a cosine from 1 to 2 %, decays 1/10, 2/11, 3/12, then ema."""
+    model, mine = nn.Linear(3, 1), nn.Linear(3, 1)
+    mine.load_state_dict(model.state_dict())
+    fit(model, step, Line(), tmp_path, steps=4, lr=0.1, betas=(0.8, 0.9), weight_decay=0.3, warmup=0.5, ema=0.26, clip=0.7, seed=2)
+    average = [p.detach().clone() for p in mine.parameters()]
+    optimizer = torch.optim.AdamW(mine.parameters(), 0.1, (0.8, 0.9), weight_decay=0.3)
+    for i, (rate, decay) in enumerate(zip((0.05, 0.1, 0.1, 0.051), (1 / 10, 2 / 11, 3 / 12, 0.26), strict=True)):
+        torch.manual_seed(2 * 1_000_003 + i)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        step(mine, Line()[i])["loss"].backward()
+        norm = math.sqrt(sum(float(p.grad.square().sum()) for p in mine.parameters()))
+        assert norm > 0.7
+        for p in mine.parameters():
+            p.grad *= 0.7 / norm
+        optimizer.step()
+        average = [decay * a + (1 - decay) * p.detach() for a, p in zip(average, mine.parameters(), strict=True)]
+    for a, p in zip(average, model.parameters(), strict=True):
+        torch.testing.assert_close(p.detach(), a, rtol=1e-4, atol=1e-6)
+
+
+def test_a_regression_is_learnt(tmp_path):
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    log = fit(model, step, Line(), tmp_path, steps=160, lr=0.1, ema=0.9, weight_decay=0).log
+    assert log.loss.iloc[0] > 2 and log.loss.iloc[-1] < 0.02  # the noise's own variance is 0.01
+    torch.testing.assert_close(model.weight.detach(), Line.weight, atol=0.03, rtol=0)
+
+
+def test_frozen_weights_stay(tmp_path):
+    model = network()
+    model[0].requires_grad_(False)
+    fit(model, step, Line(), tmp_path, steps=5)
+    assert torch.equal(model[0].weight, network()[0].weight) and not torch.equal(model[2].weight, network()[2].weight)
