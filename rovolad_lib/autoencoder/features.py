@@ -40,6 +40,24 @@ class Features(nn.Module):
         return torch.log(magnitude + LOG_FLOOR)
 
 
+def contrast(magnitude, gain=0.2, width=9):
+    """Deepen the fine structure of magnitudes (N, F, 321), the energy of every neighbourhood kept.
+
+    A decoder trained on absolute differences says the median, which fills the valleys between harmonics. gain: share by
+    which log magnitudes move away from their mean over `width` bins of 25 Hz. Measured on the development speakers it
+    raises PESQ and STOI and leaves the log-mel where it was.
+    """
+    log = magnitude.clamp(min=1e-5).log()
+    deepened = (log + gain * (log - _neighbourhood(log, width))).exp()
+    energy, changed = _neighbourhood(magnitude.square(), width), _neighbourhood(deepened.square(), width)
+    return deepened * (energy / changed.clamp(min=1e-12)).sqrt()
+
+
+def _neighbourhood(x, width):
+    """Return the mean over `width` bins around each bin of (N, F, B), edges repeated."""
+    return F.avg_pool1d(F.pad(x, (width // 2, width // 2), mode="replicate"), width, 1)
+
+
 def stack(frames):
     """Join neighbouring 10 ms frames: (N, F, B) -> (N, ceil(F / 2), 2 B); an odd last frame is joined with zeros."""
     n, f, b = frames.shape

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rovolad_lib.autoencoder.features import STACK, Features, stack, unstack
+from rovolad_lib.autoencoder.features import STACK, Features, contrast, stack, unstack
 from rovolad_lib.files import replacing
 from rovolad_lib.speech.audio import SAMPLE_RATE
 from rovolad_lib.speech.spectral import BINS, HOP, griffin_lim, stft
@@ -151,6 +151,7 @@ class Autoencoder(nn.Module):
         real = _real(latents.shape[2], lengths, latents, 1)  # (N, T)
         raw = (latents * self.deviation + self.mean).mT * real.unsqueeze(-1)
         magnitude = self.synthesise(raw, real.unsqueeze(-1)).exp()  # (N, 2 T, 321)
+        magnitude = magnitude if self.decoder is None else contrast(magnitude)
         frames = real.bool().repeat_interleave(STACK, dim=1)
         return griffin_lim(magnitude * frames.unsqueeze(-1), frames, iterations)
 

@@ -26,7 +26,7 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
     other words; the robot says the text at its normal rate, so nothing of the take itself is used.
     """
-    prior, default = prior_of(model.notes["prior"])
+    (prior, default), setting = prior_of(model.notes["prior"]), model.notes["setting"]
     robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references, seed) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, "mode": setting["pad"]}

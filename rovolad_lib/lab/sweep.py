@@ -66,8 +66,9 @@ def encode(data, model, lose=2):
 
 def _lost_words(table, lose):
     """Return the set of (speaker, text) that training goes without."""
-    speakers, texts = sorted(table.speaker.dropna().unique()), sorted(table.text.unique())
-    closed = len(table[["speaker", "text"]].drop_duplicates()) == len(speakers) * len(texts)
+    table = table[["speaker", "text"]].dropna()
+    speakers, texts = sorted(table.speaker.unique()), sorted(table.text.unique())
+    closed = len(table.drop_duplicates()) == len(speakers) * len(texts)
     if not closed or len(texts) <= 4:
         return set()
     return {(s, texts[(k * lose + j) % len(texts)]) for k, s in enumerate(speakers) for j in range(lose)}

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from rovolad_lib.files import replacing, sha256
 from rovolad_lib.speech import audio
+from rovolad_lib.speech.spectral import HOP
 
 MELS = 80
 FLOOR = audio.MEL_FLOOR
@@ -147,7 +148,7 @@ def hear(wave):
     """Return what a judge hears of a wave (S,): its level-normalised log-mel (80, F) without silence at the ends."""
     if wave.ndim != 1 or not len(wave):
         raise ValueError(f"wave: got shape {tuple(wave.shape)}; accepted: (S,) with S >= 1")
-    margin = 2 * MARGIN * audio.HOP  # tightly cut clips have one too
+    margin = 2 * MARGIN * HOP  # tightly cut clips have one too
     wave = functional.pad(wave.float().cpu(), (margin, margin))
     mel = audio.log_mel(audio.set_level(wave), MELS)  # (80, F)
     level_db = 10 * (mel.exp() - FLOOR).square().sum(0).clamp(min=1e-8).log10()

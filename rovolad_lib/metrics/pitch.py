@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.speech import audio
+from rovolad_lib.speech.spectral import HOP
 
 LOWEST_HZ, HIGHEST_HZ = 60, 500
 WINDOW = 640  # 40 ms
@@ -20,9 +21,9 @@ def f0(wave):
     source: Talkin 1995 (normalised cross-correlation), without its path search.
     """
     shortest, longest = audio.SAMPLE_RATE // HIGHEST_HZ, audio.SAMPLE_RATE // LOWEST_HZ  # samples
-    count, span, lags = -(-len(wave) // audio.HOP), WINDOW + longest + 1, longest + 2
-    padded = functional.pad(wave.float(), ((span - audio.HOP) // 2, span + count * audio.HOP - len(wave)))
-    frames = padded.unfold(0, span, audio.HOP)[:count]
+    count, span, lags = -(-len(wave) // HOP), WINDOW + longest + 1, longest + 2
+    padded = functional.pad(wave.float(), ((span - HOP) // 2, span + count * HOP - len(wave)))
+    frames = padded.unfold(0, span, HOP)[:count]
     frames = frames - frames.mean(1, keepdim=True)  # (F, span)
     spectrum = torch.fft.rfft(frames, 2 * span)
     cross = torch.fft.irfft(torch.fft.rfft(frames[:, :WINDOW], 2 * span).conj() * spectrum)[:, :lags]

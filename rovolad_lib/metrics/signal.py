@@ -11,6 +11,7 @@ import torch
 
 from rovolad_lib.metrics.pitch import f0
 from rovolad_lib.speech import audio
+from rovolad_lib.speech.spectral import HOP
 
 MELS = 80
 SPEECH_DB = 40.0  # frames further below the loudest are silence
@@ -182,9 +183,9 @@ def _speech(wave):
         silent = "" if wave.any() else ", silent"
         raise ValueError(f"wave: got {tuple(wave.shape)}{silent}; accepted: (S,) with sound in it")
     wave = audio.set_level(wave.detach().float().cpu())
-    power = torch.nn.functional.pad(wave, (0, -len(wave) % audio.HOP)).view(-1, audio.HOP).square().mean(1)
+    power = torch.nn.functional.pad(wave, (0, -len(wave) % HOP)).view(-1, HOP).square().mean(1)
     speech = (power >= 10 ** (-SPEECH_DB / 10) * power.max()).nonzero()[:, 0]
-    return wave[int(speech[0]) * audio.HOP : (int(speech[-1]) + 1) * audio.HOP]
+    return wave[int(speech[0]) * HOP : (int(speech[-1]) + 1) * HOP]
 
 
 def _cepstral_distances(a, b):
@@ -199,7 +200,7 @@ def _cells(wave):
 
 def _same_length(a, b):
     a, b = (wave.detach().float().cpu() for wave in (a, b))
-    if a.ndim != 1 or b.ndim != 1 or abs(len(a) - len(b)) > audio.HOP:
+    if a.ndim != 1 or b.ndim != 1 or abs(len(a) - len(b)) > HOP:
         raise ValueError(f"got waves {tuple(a.shape)} and {tuple(b.shape)}; accepted: (S,), lengths within 10 ms")
     length = min(len(a), len(b))  # a decoder fills its last frame
     return a[:length], b[:length]

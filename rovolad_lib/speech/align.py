@@ -66,7 +66,7 @@ def _active(wave):
 
 
 def _distances(person, robot):
-    """Return the distance of every frame of the person from every frame of the robot (F, R), and which of each are speech."""
+    """Return the distances of the person's frames from the robot's (F, R), and which of each are speech."""
     person, robot = set_level(person), set_level(robot)
     mel, robot_mel = log_mel(person), log_mel(robot)
     noise = mel.exp().quantile(0.05, dim=1, keepdim=True)
@@ -115,7 +115,7 @@ def _trace(step, end):
 
 
 def _verdict(cost, reached, speed, speech_s):
-    """Judge an alignment; the limits lie between right and wrong texts of real clips (Emo-DB, VCTK, LJ Speech, keywords, digits)."""
+    """Judge an alignment; the limits lie between right and wrong texts of real clips of five corpora."""
     limit = 0.72 + 0.06 / max(speech_s, 1.0)  # the fewer frames, the wider their mean scatters
     if not cost <= limit:
         return f"poor: cost {cost:.2f} is above {limit:.2f} (other words than the text?)"

@@ -1,4 +1,4 @@
-"""Waves on disk and in memory, their level and their mel spectrum; the only module that imports torchaudio or soundfile."""
+"""Waves on disk and in memory, level and mel spectrum; the only module that imports torchaudio or soundfile."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ import torch
 import torchaudio.functional
 
 from rovolad_lib.files import replacing
+from rovolad_lib.speech.spectral import BINS, HOP, stft  # noqa: F401 - HOP is read from here too
 
 SAMPLE_RATE = 16000
-HOP = 160
-WINDOW = 640
 MEL_FLOOR = 1e-2
 TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
 ROUNDING_S = 0.1
@@ -131,27 +130,11 @@ def set_level(wave, level_db=-26.0):
     return wave * min(10 ** (level_db / 20) / math.sqrt(power), 1 / float(peak))
 
 
-def stft(wave):
-    """Return the short-time Fourier transform with a 640-point Hann window every 160 samples.
-
-    wave: (..., S). returns: (..., 321, F) complex, F = ceil(S / 160); frame i is centred on sample 160 i + 80.
-    """
-    frames = -(-wave.shape[-1] // HOP)
-    if not frames:
-        return torch.zeros(*wave.shape[:-1], WINDOW // 2 + 1, 0, dtype=torch.complex64, device=wave.device)
-    side = (WINDOW - HOP) // 2
-    padded = torch.nn.functional.pad(wave, (side, frames * HOP - wave.shape[-1] + side))
-    window = torch.hann_window(WINDOW, device=wave.device)
-    flat = padded.reshape(-1, padded.shape[-1])  # (N, S)
-    spectrum = torch.stft(flat, WINDOW, HOP, window=window, center=False, return_complex=True)
-    return spectrum.reshape(*wave.shape[:-1], *spectrum.shape[-2:])  # (..., 321, F)
-
-
 @lru_cache
 def mel_filters(n_mels=80):
     """Return the triangular filters (n_mels, 321) on Slaney's mel scale from 0 to 8 kHz, of height 1."""
-    bins, top = WINDOW // 2 + 1, SAMPLE_RATE / 2
-    filters = torchaudio.functional.melscale_fbanks(bins, 0.0, top, n_mels, SAMPLE_RATE, mel_scale="slaney")
+    top = SAMPLE_RATE / 2
+    filters = torchaudio.functional.melscale_fbanks(BINS, 0.0, top, n_mels, SAMPLE_RATE, mel_scale="slaney")
     return filters.T.contiguous()  # (n_mels, 321)
 
 
@@ -160,4 +143,4 @@ def log_mel(wave, n_mels=80):
 
     wave: (..., S) samples at 16 kHz. returns: (..., n_mels, F), F = ceil(S / 160).
     """
-    return torch.log(mel_filters(n_mels).to(wave.device) @ stft(wave).abs() + MEL_FLOOR)
+    return torch.log(mel_filters(n_mels).to(wave.device) @ stft(wave).abs().mT + MEL_FLOOR)

@@ -34,7 +34,7 @@ def unload(library):
 
 
 def synthesise(library, request):
-    """Return the 16-bit samples (bytes) of {text, voice, rate, f0, pitch, pitch_range}; None leaves espeak's own value."""
+    """Return the 16-bit samples (bytes) of {text, voice, rate, f0, pitch, pitch_range}; None is espeak's own value."""
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT)
     if rate != 22050:
         raise RuntimeError(f"espeak-ng did not start: espeak_Initialize gave {rate}, not 22050")
@@ -62,7 +62,7 @@ def synthesise(library, request):
 
 
 def main(library_path):
-    """Answer requests until stdin ends, or until one library cannot be unloaded (the parent then starts a new process)."""
+    """Answer requests until stdin ends, or the library cannot be unloaded (the parent then starts a new process)."""
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever the library prints must not run into the answers

@@ -24,7 +24,7 @@ EDGE_S = 0.05  # silence on both ends: where a person's silence belongs, and whe
 
 @lru_cache
 def languages():
-    """Return what `voice` accepts, {language code or English name in lower case: espeak voice}, from espeak's own voice files."""
+    """Return what `voice` accepts, {language code or English name, lower case: espeak voice}, from espeak's files."""
     found = {}  # name -> (priority, length of the file's name, voice): the least wins
     for file in sorted(Path(espeakng_loader.get_data_path(), "lang").rglob("*")):
         if not file.is_file():
@@ -60,7 +60,7 @@ class _Worker:
     def __init__(self):
         script = Path(__file__).with_name("espeak.py")
         library = Path(espeakng_loader.get_library_path()).resolve()
-        # espeak's data are found from the working directory, since its own path handling knows neither long nor Unicode names
+        # espeak finds its data in the working directory, since its paths may be neither long nor Unicode
         self.process = subprocess.Popen(
             [sys.executable, str(script.resolve()), str(library)],
             stdin=subprocess.PIPE,

@@ -22,6 +22,8 @@ def stft(wave):
     """
     samples = wave.shape[-1]
     frames = math.ceil(samples / HOP)
+    if not frames:
+        return torch.zeros(*wave.shape[:-1], 0, BINS, dtype=torch.complex64, device=wave.device)
     padded = F.pad(wave, (EDGE, EDGE + frames * HOP - samples))
     window = torch.hann_window(WINDOW, dtype=wave.dtype, device=wave.device)
     return torch.fft.rfft(padded.unfold(-1, WINDOW, HOP) * window)  # (..., F, 321)

@@ -139,11 +139,11 @@ def test_targets_lead_back_to_the_clean_latents(prior, kind):
 @pytest.mark.parametrize("prior", [Gaussian(), Mixed(1.0), Bridge(), Bridge(0.5), Bridge(kind="gmax")])
 @pytest.mark.parametrize("kind", ["x0", "eps", "v", "residual"])
 def test_targets_have_unit_variance(prior, kind):
-    t = torch.tensor([0.0, 0.05, 0.5, 1.0], dtype=F64).repeat_interleave(400)
+    t = torch.tensor([0.0, 0.05, 0.5, 1.0], dtype=F64).repeat_interleave(200)
     x0, y, noise = latents(n=len(t))
     wanted = target(kind, prior, x0, y, noise, prior.sample(x0, y, t, noise), t)
-    power = wanted.reshape(4, -1).var(1)  # 60,000 values each: a standard error of 0.006
-    assert power.tolist() == pytest.approx([1] * 4, abs=0.025)
+    power = wanted.reshape(4, -1).var(1)  # 30,000 values each: a standard error of 0.008
+    assert power.tolist() == pytest.approx([1] * 4, abs=0.035)
 
 
 def test_v_without_signal_is_minus_the_clean_latents_and_the_residual_is_that_of_i2sb():

@@ -51,7 +51,7 @@ def test_pad_says_what_is_accepted():
 
 
 def manifest(counts, alone=0):
-    """Make a table of corpora, {corpus: [rows of each speaker]}, its speakers interleaved, and rows without a speaker."""
+    """Make a table from {corpus: [rows of each speaker]}, its speakers interleaved, and rows without a speaker."""
     rows = [(f"{c}-{s}", c, u) for c, speakers in counts.items() for s, n in enumerate(speakers) for u in range(n)]
     rows = sorted(rows, key=lambda row: row[2])
     return pandas.DataFrame([row[:2] for row in rows] + [(None, "one-off")] * alone, columns=["speaker", "corpus"])
@@ -106,7 +106,9 @@ def test_corpora_weigh_the_same():
 def test_batches_say_what_is_accepted():
     table = manifest({"a": [2, 2]})
     for arguments, message in [
-        ({"weighting": "size"}, "'size'; accepted are speaker, corpus"), ({"speakers": 0}, "accepted are whole numbers"), ({"seed": -1}, "accepted"),
+        ({"weighting": "size"}, "'size'; accepted are speaker, corpus"),
+        ({"speakers": 0}, "accepted are whole numbers"),
+        ({"seed": -1}, "accepted are whole numbers"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             SpeakerBatches(table, **arguments)

@@ -8,8 +8,10 @@ from rovolad_lib.speech import audio, manifest
 
 def row(**changes):
     values = {
-        "id": "a1", "corpus": "vctk", "source": "VCTK", "licence": "CC BY 4.0", "speaker": "vctk-p1", "path": "people/a1.flac",
-        "start": 0.0, "end": 1.0, "sample_rate": 16000, "duration": 1.0, "text": "One", "text_quality": "exact", "language": "en",
+        "id": "a1", "corpus": "vctk", "source": "VCTK", "licence": "CC BY 4.0", "speaker": "vctk-p1",
+        "path": "people/a1.flac",
+        "start": 0.0, "end": 1.0, "sample_rate": 16000, "duration": 1.0, "text": "One", "text_quality": "exact",
+        "language": "en",
         "gender": "F", "age": None, "accent": None, "style": None, "split": "train", "robot_path": "robot/a1.flac",
         "robot_method": "espeak", "align_path": "robot/a1.npy",
     }  # fmt: skip

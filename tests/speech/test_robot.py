@@ -36,7 +36,7 @@ def test_a_dead_worker_is_replaced():
 def run(code):
     """Run Python code in a fresh process and return what it prints."""
     root = Path(robot.__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return done.stdout.split()
 
@@ -70,7 +70,7 @@ def test_pitch_is_flat_at_f0_and_moves_where_asked():
         pitch = torchaudio.functional.detect_pitch_frequency(wave[800:-800], 16000)
         return pitch.quantile(0.5).item(), (pitch.quantile(0.75) - pitch.quantile(0.25)).item()
 
-    vowels = "Are you mine, or am I in your mill, mother Mary?"
+    vowels = "Are you mine, Mary?"
     for f0 in (110, 150):
         median, moves = spread(robot.say(vowels, f0=f0))
         assert median == pytest.approx(f0, rel=0.03) and moves < 2
@@ -84,8 +84,10 @@ def test_variants_sound_different():
 
 @pytest.mark.parametrize(
     ("language", "expected"),
-    [("en", "en-US"), ("EN", "en-US"), ("english", "en-US"), ("en-gb", "en"), ("en_GB", "en"), ("de", "de"), ("German", "de"),
-     ("french", "fr"), ("fr", "fr"), ("dutch", "nl"), ("spanish", "es"), ("italian", "it"), ("portuguese", "pt"), ("polish", "pl"),
+    [("en", "en-US"), ("EN", "en-US"), ("english", "en-US"), ("en-gb", "en"), ("en_GB", "en"),
+     ("de", "de"), ("German", "de"),
+     ("french", "fr"), ("fr", "fr"), ("dutch", "nl"), ("spanish", "es"), ("italian", "it"),
+     ("portuguese", "pt"), ("polish", "pl"),
      ("zh", "cmn"), ("Chinese", "cmn")],
 )  # fmt: skip
 def test_voice_of_a_language(language, expected):

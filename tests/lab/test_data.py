@@ -1,0 +1,55 @@
+import pandas
+import pytest
+
+from rovolad_lib.lab import presets
+from rovolad_lib.lab.data import Data, ready
+from rovolad_lib.speech import manifest
+
+
+def table(corpora):
+    """A manifest of made-up rows, as many as corpora are named."""
+    rows = [
+        {"id": f"u{i}", "corpus": corpus, "source": "s", "licence": "l", "speaker": f"{corpus}-1", "path": "a.flac", "start": 0.0,
+         "end": 1.0, "sample_rate": 16000, "duration": 1.0, "text": "x", "text_quality": "exact", "language": "en", "split": "train"}
+        for i, corpus in enumerate(corpora)
+    ]  # fmt: skip
+    frame = pandas.DataFrame(rows)
+    return frame.assign(**{name: None for name in manifest.COLUMNS if name not in frame})
+
+
+def test_a_combined_folder_is_read_as_it_is(tmp_path, capfd):
+    manifest.write(table(["b", "a", "b"]), tmp_path / "manifest.parquet")
+    data = ready(tmp_path)
+    assert (data.folder, data.name, data.demo, len(data.table)) == (tmp_path, "mixed", False, 3)
+    assert data.fingerprint == manifest.fingerprint(manifest.read(tmp_path / "manifest.parquet")) and capfd.readouterr().out == ""
+
+
+def test_one_corpus_of_several(tmp_path):
+    manifest.write(table(["b", "a", "b"]), tmp_path / "manifest.parquet")
+    data = ready(str(tmp_path))
+    assert data.only(None).name == "b" and data.only(None).table.id.tolist() == ["u0", "u2"]
+    one = data.only("a")
+    assert one.table.index.tolist() == [0] and one.table.id.tolist() == ["u1"] and not one.demo
+    assert len({data.fingerprint, one.fingerprint, data.only("b").fingerprint}) == 3
+    with pytest.raises(ValueError, match="'c' is not in .*accepted: b, a"):
+        data.only("c")
+
+
+def test_the_demo_is_known_by_its_name(tmp_path):
+    manifest.write(table(["demo"]), tmp_path / "manifest.parquet")
+    assert ready(tmp_path).demo and isinstance(ready(tmp_path), Data)
+
+
+def test_what_cannot_be_combined_is_told(tmp_path, capfd):
+    with pytest.raises(RuntimeError, match="combining failed.*data_combine.py.*nowhere") as caught:
+        ready(tmp_path / "data", tmp_path / "nowhere")
+    assert "nowhere" in capfd.readouterr().out and len(str(caught.value).splitlines()) > 1  # what the command said
+
+
+def test_every_size_of_a_run_is_complete():
+    for sizes, wanted in ((presets.AUTOENCODER, {"model", "batch", "steps"}), (presets.DENOISER, {"model", "batch", "budget", "lr"})):
+        assert list(sizes) == ["smoke", "small", "full"] and all(set(size) == wanted for size in sizes.values())
+    assert presets.denoiser("small", demo=False) == presets.DENOISER["small"]
+    assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 120}
+    assert presets.denoiser("small", demo=True)["model"] == presets.DENOISER["small"]["model"]
+    assert presets.denoiser("smoke", demo=True) == presets.DENOISER["smoke"]

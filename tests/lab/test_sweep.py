@@ -1,0 +1,97 @@
+import numpy
+import pandas
+import pytest
+import torch
+
+from rovolad_lib import train
+from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib.lab import sweep
+from rovolad_lib.lab.data import Data
+from rovolad_lib.speech.audio import load, save
+from rovolad_lib.speech.spectral import stft
+
+TEXTS = ["five", "four", "one", "three", "two"]
+
+
+def closed(speakers, texts):
+    return pandas.DataFrame([{"speaker": s, "text": t} for s in speakers for t in texts])
+
+
+def test_every_speaker_loses_another_pair_of_words():
+    gone = sweep._lost_words(closed("abcdef", [str(k) for k in range(10)]), 2)
+    assert len(gone) == 12
+    pairs = {s: {t for who, t in gone if who == s} for s in "abcdef"}
+    assert [len(pairs[s]) for s in "abcdef"] == [2] * 6 and pairs["a"] == {"0", "1"} and pairs["e"] == {"8", "9"}
+    assert not any(pairs[a] & pairs[b] for a, b in zip("abcd", "bcde", strict=True))
+
+
+def test_nobody_loses_words_of_an_open_or_a_tiny_vocabulary():
+    words = closed("ab", "12345")
+    assert len(sweep._lost_words(words, 2)) == 4 and sweep._lost_words(words, 0) == set()
+    assert sweep._lost_words(words.iloc[:-1], 2) == set()
+    assert sweep._lost_words(closed("ab", "1234"), 2) == set()
+    assert sweep._lost_words(words.assign(speaker=None), 2) == set()
+    unwritten = pandas.DataFrame([{"speaker": "a", "text": None}, {"speaker": None, "text": "1"}])
+    assert sweep._lost_words(pandas.concat([words, unwritten]), 2) == sweep._lost_words(words, 2)
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """Two speakers say five words twice, once to train on; a linear codec."""
+    folder, rows = tmp_path_factory.mktemp("data"), []
+    for i, (speaker, text, split) in enumerate((s, t, p) for p in ("train", "val_seen") for s in "ab" for t in TEXTS):
+        samples, robot = 3200 + 300 * i, 4000
+        save(folder / f"{i}.wav", torch.randn(samples, generator=torch.Generator().manual_seed(i)) / 20)
+        save(folder / f"r{i}.wav", torch.randn(robot, generator=torch.Generator().manual_seed(i)) / 20)
+        frames = -(-samples // 160)
+        numpy.save(folder / f"{i}.npy", (numpy.arange(frames) * 25 // frames).astype("int32"))
+        rows.append({"id": str(i), "corpus": "words", "source": "s", "licence": "l", "language": "en", "speaker": speaker, "text": text, "split": split,
+                     "path": f"{i}.wav", "robot_path": f"r{i}.wav", "align_path": f"{i}.npy", "start": 0.0, "end": samples / 16000,
+                     "duration": samples / 16000})  # fmt: skip
+    codec = Autoencoder(8, 20, None, None)
+    waves = [load(folder / f"{i}.wav") for i in range(20)]
+    codec.fit_linear(stft(torch.stack([w[:3200] for w in waves])).abs())
+    codec.standardise(waves)
+    return sweep.encode(Data(pandas.DataFrame(rows), folder, "f" * 12, False), codec)
+
+
+def test_lost_words_are_in_no_training_and_in_every_split(encoded):
+    table = encoded.data.table
+    said = {(table.speaker[i], table.text[i]) for i in encoded.keep}
+    lost = {(table.speaker[i], table.text[i]) for i in encoded.lost}
+    assert lost == {("a", "five"), ("a", "four"), ("b", "one"), ("b", "three")} and not said & lost
+    assert len(encoded.keep) == 6 and len(encoded.lost) == 8 and set(table.split[encoded.keep]) == {"train"}
+    assert len(encoded.latents) == 20
+    held = list((encoded.data.folder / "latents").iterdir())
+    assert [p.name for p in held] == [f"{'f' * 12}-{encoded.autoencoder.fingerprint()}.safetensors"]
+
+
+def test_a_smoke_fit_is_trained_noted_and_loaded(encoded, tmp_path):
+    setting = sweep.Setting(pad="even", references=2)
+    model, done = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    assert done.steps == 20 and done.log.loss.notna().all() and not model.training
+    assert model.notes["prior"] == "robot" and model.notes["setting"]["pad"] == "even" and model.notes["data"] == "f" * 12
+    assert model.notes["autoencoder"] == encoded.autoencoder.fingerprint() and model.notes["corpus"] == "words"
+    assert model.mean.weight.any() and (model.mean.residual > 0).all()
+    again, loaded = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    assert loaded.log.equals(done.log)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    model.save(tmp_path / "model.safetensors")
+
+
+def test_masks_off_are_trained_at_one_length(encoded, tmp_path):
+    length = sweep.longest(encoded)
+    frames = [max(p.shape[1] for p in encoded.latents[i][:2]) for i in encoded.keep]
+    assert length == max(frames) + max(frames) % 2 and sweep.longest(encoded, most=8) == 8
+    model, done = sweep.fit(encoded, sweep.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length)
+    assert done.steps == 20 and model.notes["prior"] == "gaussian"
+
+
+def test_an_unknown_prior_is_refused(encoded, tmp_path):
+    with pytest.raises(ValueError, match="gaussian, robot"):
+        sweep.fit(encoded, sweep.Setting(prior="mixed"), "smoke", tmp_path / "run")
+
+
+def test_the_recipe_of_every_package():
+    assert set(sweep.recipe()) == {"speech", "autoencoder", "diffusion", "denoiser", "train"}
+    assert sweep.recipe()["train"] == train.RECIPE and all(isinstance(n, int) and n > 0 for n in sweep.recipe().values())

@@ -1,0 +1,172 @@
+import pytest
+import torch
+
+from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib.convert import SYNTHETIC, Converter, Noise, prior_of, sample
+from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.denoiser.objective import Estimator
+from rovolad_lib.diffusion import samplers
+from rovolad_lib.diffusion.schedules import grid
+from rovolad_lib.speech.audio import load, save, tags
+from rovolad_lib.speech.spectral import stft
+
+PRIORS = ["gaussian", "robot"]
+FRAMES, HEARD = [9, 14, 6, 1], [7, 0, 12, 5]
+
+
+def denoiser(**notes):
+    """A small denoiser that answers something everywhere, as its mean does."""
+    torch.manual_seed(0)
+    model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2)
+    with torch.no_grad():
+        for value in (*model.parameters(), model.mean.weight, model.mean.centre):
+            value.add_(torch.randn_like(value) / 5)
+        model.mean.residual.copy_(torch.rand(6) + 0.5)
+    model.notes = notes
+    return model.eval()
+
+
+def items(frames):
+    return [torch.randn(6, n, generator=torch.Generator().manual_seed(n)) for n in frames]
+
+
+def near(got, wanted, relative=1e-4):
+    return got.shape == wanted.shape and (got - wanted).abs().max() <= relative * wanted.abs().max()
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("mode", ["post", "pre", "even"])
+def test_a_batch_of_unequal_lengths_is_one_by_one(prior, mode):
+    model, (kind, sampler) = denoiser(), prior_of(prior)
+    robots, contexts = items(FRAMES), items(HEARD)
+    options = {"sampler": sampler, "steps": 2, "guidance": 1.5, "seed": 2}
+    for k in (0, 2, 3):  # an item's noise follows from its place: each in turn is the first
+        order = [(k + n) % 4 for n in range(4)]
+        batch = sample(model, kind, [robots[i] for i in order], [contexts[i] for i in order], mode=mode, **options)
+        alone = sample(model, kind, [robots[k]], [contexts[k]], mode=mode, **options)
+        assert [z.shape[1] for z in batch] == [FRAMES[i] for i in order]
+        assert near(batch[0], alone[0]) and alone[0].std() > 0.1
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@torch.no_grad()
+def test_guidance_one_is_the_conditional_estimate_bit_for_bit(prior):
+    model, (kind, sampler) = denoiser(), prior_of(prior)
+    robot, context = items([8])[0][None], items([6])[0][None]
+    real, heard, noise = torch.ones(1, 8, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool), Noise([2 * 1_000_003], [8])
+    y = model.mean(robot, context, heard, real)
+
+    def denoise(x, t):
+        return Estimator(model, kind)(x, t, y, robot=robot, context=context, context_mask=heard, mask=real)
+
+    wanted = getattr(samplers, sampler)(denoise, kind.start(y, noise(y)), grid(4), kind, y, noise)
+    assert torch.equal(sample(model, kind, [robot[0]], [context[0]], sampler=sampler, steps=4, seed=2)[0], wanted[0])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_guidance_zero_is_the_speech_without_a_voice(prior):
+    model, (kind, sampler) = denoiser(), prior_of(prior)
+    robots, options = items([8, 5]), {"sampler": sampler, "steps": 3, "seed": 1}
+    none = sample(model, kind, robots, [z[:, :0] for z in robots], **options)
+    voice = sample(model, kind, robots, items([4, 6]), **options)
+    zero = sample(model, kind, robots, items([4, 6]), guidance=0.0, **options)
+    for a, b, c in zip(none, zero, voice, strict=True):
+        assert near(b, a, 1e-3) and not near(c, a, 1e-2)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_a_seed_is_a_reading(prior):
+    model, (kind, sampler) = denoiser(), prior_of(prior)
+    one, two, other = (sample(model, kind, items([9, 9]), items([4, 4]), sampler=sampler, seed=s) for s in (3, 3, 4))
+    assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
+    assert not near(one[0], other[0], 1e-2) and not near(one[0], one[1], 1e-2)
+
+
+def test_without_masks_the_whole_length_is_speech():
+    model, (kind, sampler) = denoiser(), prior_of("robot")
+    made = {n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)}
+    assert {z.shape for z in made.values()} == {(6, 9)}
+    assert torch.equal(made[4], made[10]) and not near(made[10], made[20], 1e-3)  # at least the item; padding is heard
+
+
+def test_the_callback_sees_every_step():
+    seen = []
+    kind, sampler = prior_of("robot")
+    sample(denoiser(), kind, items([9]), items([4]), sampler=sampler, steps=3, callback=lambda n, t, x, x0: seen.append((n, round(t, 3))))
+    assert seen == [(0, 0.667), (1, 0.333), (2, 0.0)]
+
+
+def test_noise_is_an_item_s_own():
+    noise, x = Noise([5, 6], [3, 7], [2, 0]), torch.ones(2, 4, 8)
+    first, second, alone = noise(x), noise(x), Noise([5], [3])(torch.ones(1, 4, 3))
+    assert torch.equal(first[0, :, 2:5], alone[0]) and not first[0, :, :2].any() and not first[0, :, 5:].any()
+    assert not torch.equal(first, second) and first[1, :, :7].all() and not first[1, :, 7].any()
+
+
+def test_a_prior_is_named():
+    with pytest.raises(ValueError, match="gaussian, robot.*'noise'"):
+        prior_of("noise")
+
+
+def wave(samples, seed=0):
+    return torch.randn(samples, generator=torch.Generator().manual_seed(seed)) / 20
+
+
+@pytest.fixture(scope="module")
+def codec():
+    model = Autoencoder(6, 20, None, None)
+    model.fit_linear(stft(wave(32000)[None]).abs())
+    model.standardise([wave(32000)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def files(codec, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    denoiser(prior="robot", autoencoder=codec.fingerprint()).save(folder / "denoiser.safetensors")
+    denoiser(prior="robot", autoencoder="another one").save(folder / "foreign.safetensors")
+    save(folder / "voice.flac", wave(8000, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converter(codec, files):
+    return Converter.load(files / "denoiser.safetensors", codec)
+
+
+def test_text_becomes_a_wave_of_the_robot_s_length(converter, files):
+    made = converter("Yes.", files / "voice.flac", steps=2, seed=1)
+    said = converter.robot("Yes.", "en")
+    assert made.shape == said.shape and made.isfinite().all() and 0.01 < made.abs().max() <= 1
+    assert converter.sample_rate == 16000
+    again = converter("Yes.", [load(files / "voice.flac")], steps=2, seed=1)
+    assert torch.equal(made, again)
+    assert not torch.equal(made, converter("Yes.", wave(8000, 2), steps=2, seed=1))
+
+
+def test_a_voice_is_its_recordings_joined_to_six_seconds(converter):
+    assert converter.voice([wave(3200, 1), wave(6400, 2)]).shape == (6, 30)
+    assert converter.voice([wave(80000, 1), wave(80000, 2)]).shape == (6, 300)
+
+
+def test_a_saved_result_says_that_it_is_synthetic(converter, tmp_path):
+    for name in ("made.wav", "made.flac"):
+        converter.save(tmp_path / name, wave(1600))
+        assert tags(tmp_path / name)["comment"] == SYNTHETIC and "synthetic" in SYNTHETIC
+        assert (load(tmp_path / name) - wave(1600)).abs().max() < 1e-4
+
+
+def test_errors_name_what_was_given(converter, codec, files, tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent.safetensors"):
+        Converter.load(tmp_path / "absent.safetensors", codec)
+    with pytest.raises(ValueError, match=f"foreign.safetensors.*another one.*{codec.fingerprint()}"):
+        Converter.load(files / "foreign.safetensors", codec)
+    with pytest.raises(ValueError, match="reference is empty"):
+        converter("Yes.", [])
+    with pytest.raises(FileNotFoundError, match="nobody.flac"):
+        converter("Yes.", tmp_path / "nobody.flac")
+    for silent in (torch.zeros(1600), torch.zeros(0)):
+        with pytest.raises(ValueError, match=f"{len(silent)} samples holds no sound"):
+            converter("Yes.", silent)
+    with pytest.raises(ValueError, match=r"\(S,\), got shape \(1, 1600\)"):
+        converter("Yes.", wave(1600)[None])
