@@ -84,6 +84,12 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
 
 
+def padding(model):
+    """Return how a denoiser wants its batches padded, as it was trained: options mode, masked and length of `sample`."""
+    setting = model.notes["setting"]
+    return {"mode": setting["pad"], "masked": setting["mask"] == "on", "length": model.notes.get("length")}
+
+
 class Converter:
     """Robot to person: an autoencoder, a denoiser and the prior it was trained with.
 
@@ -127,6 +133,7 @@ class Converter:
         said = self.robot(source, language) if isinstance(source, str) else espeak.flatten(_wave(source))
         robot, context = self._encode(said), self.voice(reference)
         options = {"sampler": sampler or self.sampler, "steps": steps, "guidance": guidance, "seed": seed}
+        options |= padding(self.denoiser)
         latents = sample(self.denoiser, self.prior, [robot], [context], callback=callback, **options)[0]
         wave = self.autoencoder.decode(latents[None], iterations=16)[0, : len(said)]
         return wave / wave.abs().max().clamp(min=1)

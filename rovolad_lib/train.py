@@ -49,10 +49,14 @@ def fit(
         (run / "checkpoint.pt").unlink(missing_ok=True)
     accelerator = Accelerator(cpu=str(device) == "cpu")
     model.to(accelerator.device).train()
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr, betas, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr, betas, weight_decay=weight_decay, fused=True
+    )
     trained, optimizer = accelerator.prepare(model, optimizer)
     if steps is None:
-        steps = _budget(Path(plan or run / "budget.json"), run, trained, optimizer, step, batches, seconds, accelerator, seed)
+        steps = _budget(
+            Path(plan or run / "budget.json"), run, trained, optimizer, step, batches, seconds, accelerator, seed
+        )
     average = copy.deepcopy(model).requires_grad_(False)
     state = _restore(run, model, average, optimizer)
     first, rows, spent = state["step"], state["rows"], state["seconds"]

@@ -22,7 +22,7 @@ def denoiser(**notes):
         for value in (*model.parameters(), model.mean.weight, model.mean.centre):
             value.add_(torch.randn_like(value) / 5)
         model.mean.residual.copy_(torch.rand(6) + 0.5)
-    model.notes = notes
+    model.notes = {"setting": {"pad": "post", "mask": "on"}, **notes}
     return model.eval()
 
 
@@ -53,7 +53,11 @@ def test_a_batch_of_unequal_lengths_is_one_by_one(prior, mode):
 def test_guidance_one_is_the_conditional_estimate_bit_for_bit(prior):
     model, (kind, sampler) = denoiser(), prior_of(prior)
     robot, context = items([8])[0][None], items([6])[0][None]
-    real, heard, noise = torch.ones(1, 8, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool), Noise([2 * 1_000_003], [8])
+    real, heard, noise = (
+        torch.ones(1, 8, dtype=torch.bool),
+        torch.ones(1, 6, dtype=torch.bool),
+        Noise([2 * 1_000_003], [8]),
+    )
     y = model.mean(robot, context, heard, real)
 
     def denoise(x, t):
@@ -84,7 +88,9 @@ def test_a_seed_is_a_reading(prior):
 
 def test_without_masks_the_whole_length_is_speech():
     model, (kind, sampler) = denoiser(), prior_of("robot")
-    made = {n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)}
+    made = {
+        n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)
+    }
     assert {z.shape for z in made.values()} == {(6, 9)}
     assert torch.equal(made[4], made[10]) and not near(made[10], made[20], 1e-3)  # at least the item; padding is heard
 
@@ -92,7 +98,15 @@ def test_without_masks_the_whole_length_is_speech():
 def test_the_callback_sees_every_step():
     seen = []
     kind, sampler = prior_of("robot")
-    sample(denoiser(), kind, items([9]), items([4]), sampler=sampler, steps=3, callback=lambda n, t, x, x0: seen.append((n, round(t, 3))))
+    sample(
+        denoiser(),
+        kind,
+        items([9]),
+        items([4]),
+        sampler=sampler,
+        steps=3,
+        callback=lambda n, t, x, x0: seen.append((n, round(t, 3))),
+    )
     assert seen == [(0, 0.667), (1, 0.333), (2, 0.0)]
 
 

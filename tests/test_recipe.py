@@ -68,7 +68,12 @@ def of_speech(held, table, folder):
     one, two = wave(0), wave(1, 9000)
     batch = Pairs(held, table, range(4), batch=4, seed=1)[2]
     parts = [batch[k].abs().sum().item() for k in ("x0", "robot", "context")]
-    return [log_mel(set_level(one)).mean().item(), stft(one).abs().mean().item(), float(align(one, two).frame_map.mean()), *parts]
+    return [
+        log_mel(set_level(one)).mean().item(),
+        stft(one).abs().mean().item(),
+        float(align(one, two).frame_map.mean()),
+        *parts,
+    ]
 
 
 def of_diffusion():
@@ -106,8 +111,20 @@ def numbers(tmp_path_factory):
             save(folder / f"{kind}{i}.wav", wave(seed + i, 6400 + 500 * i))
         numpy.save(folder / f"{i}.npy", numpy.arange(-(-(6400 + 500 * i) // 160)).astype("int32"))
         end = (6400 + 500 * i) / 16000
-        rows.append({"id": str(i), "corpus": "c", "speaker": f"s{i % 2}", "text": f"t{i // 2}", "path": f"a{i}.wav", "robot_path": f"b{i}.wav",
-                     "align_path": f"{i}.npy", "start": 0.0, "end": end, "duration": end})  # fmt: skip
+        rows.append(
+            {
+                "id": str(i),
+                "corpus": "c",
+                "speaker": f"s{i % 2}",
+                "text": f"t{i // 2}",
+                "path": f"a{i}.wav",
+                "robot_path": f"b{i}.wav",
+                "align_path": f"{i}.npy",
+                "start": 0.0,
+                "end": end,
+                "duration": end,
+            }
+        )
     table = pandas.DataFrame(rows)
     torch.manual_seed(0)
     codec = Autoencoder(8, 20, (16, 1), (16, 1))

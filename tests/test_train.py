@@ -71,7 +71,9 @@ def test_an_interrupted_run_continues_bit_for_bit(whole, tmp_path, at):
     done = fit(model, again, Line(), tmp_path, steps=50, every=0)
     assert again.calls == 50 - at // 20 * 20  # only what came after the last checkpoint is repeated
     assert same(model, whole[0]) and not model.training
-    pd.testing.assert_frame_equal(done.log.drop(columns="seconds"), whole[1].log.drop(columns="seconds"), check_exact=True)
+    pd.testing.assert_frame_equal(
+        done.log.drop(columns="seconds"), whole[1].log.drop(columns="seconds"), check_exact=True
+    )
 
 
 def test_twice_interrupted_with_checkpoints_far_apart(whole, tmp_path):
@@ -174,7 +176,20 @@ def test_rate_clipping_and_average_by_hand(tmp_path):
     """Four steps of AdamW: warm-up over two, half a cosine from 1 to 2 %, decays 1/10, 2/11, 3/12, then ema."""
     model, mine = nn.Linear(3, 1), nn.Linear(3, 1)
     mine.load_state_dict(model.state_dict())
-    fit(model, step, Line(), tmp_path, steps=4, lr=0.1, betas=(0.8, 0.9), weight_decay=0.3, warmup=0.5, ema=0.26, clip=0.7, seed=2)
+    fit(
+        model,
+        step,
+        Line(),
+        tmp_path,
+        steps=4,
+        lr=0.1,
+        betas=(0.8, 0.9),
+        weight_decay=0.3,
+        warmup=0.5,
+        ema=0.26,
+        clip=0.7,
+        seed=2,
+    )
     average = [p.detach().clone() for p in mine.parameters()]
     optimizer = torch.optim.AdamW(mine.parameters(), 0.1, (0.8, 0.9), weight_decay=0.3)
     for i, (rate, decay) in enumerate(zip((0.05, 0.1, 0.1, 0.051), (1 / 10, 2 / 11, 3 / 12, 0.26), strict=True)):

@@ -86,7 +86,9 @@ class Autoencoder(nn.Module):
 
     def analyse(self, magnitude, real):
         """Return raw latents (N, T, E) of magnitudes (N, F, 321); real: (N, T, 1), ones on frames that count."""
-        magnitude = F.pad(magnitude, (0, 0, 0, -magnitude.shape[1] % STACK))  # an odd end is followed by silence, batched or not
+        magnitude = F.pad(
+            magnitude, (0, 0, 0, -magnitude.shape[1] % STACK)
+        )  # an odd end is followed by silence, batched or not
         mel = stack(self.features.mel(magnitude))  # (N, T, 160)
         linear = (mel - self.centre) @ self.whiten
         if self.encoder is None:

@@ -10,8 +10,9 @@ from .layers import masked_mean
 class PriorMean(nn.Module):
     """Context's mean plus one global ridge regression of the robot less its overall mean, three frames to one.
 
-    Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a clip's
-    own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by `fit`. Before it the weight is zero, so y is the context's mean alone.
+    Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a
+    clip's own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by
+    `fit`. Before it the weight is zero, so y is the context's mean alone.
     """
 
     def __init__(self, channels):

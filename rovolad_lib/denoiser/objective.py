@@ -24,7 +24,12 @@ class Estimator:
         a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t.double()))
         v = self.model.mean.residual.view(1, -1, 1).clamp(min=1e-4)
         total = (b.square() * v + c.square()).clamp(min=1e-12)
-        return a + b, total.rsqrt() * ((b > 0) | (c > 0)), b * v / total, v.sqrt() * c / total.sqrt() + (c == 0) * (b == 0) * v.sqrt()
+        return (
+            a + b,
+            total.rsqrt() * ((b > 0) | (c > 0)),
+            b * v / total,
+            v.sqrt() * c / total.sqrt() + (c == 0) * (b == 0) * v.sqrt(),
+        )
 
     def __call__(self, x, t, y, **inputs):
         """Return the estimate of x0, (N, E, T): x (N, E, T), t (N,), y (N, E, T) the prior's mean, inputs of Denoiser."""

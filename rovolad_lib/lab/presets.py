@@ -7,13 +7,35 @@ AUTOENCODER = {
 }
 
 DENOISER = {
-    "smoke": {"model": {"width": 32, "depth": 1, "heads": 2}, "batch": 16, "budget": {"steps": 20}, "lr": 1e-3},
-    "small": {"model": {"width": 192, "depth": 6, "heads": 4}, "batch": 64, "budget": {"steps": 2000}, "lr": 1e-3},
-    "full": {"model": {"width": 384, "depth": 10, "heads": 6}, "batch": 256, "budget": {"steps": 30000}, "lr": 5e-4},
+    "smoke": {
+        "model": {"width": 32, "depth": 1, "heads": 2},
+        "batch": 16,
+        "frames": 800,
+        "budget": {"steps": 20},
+        "lr": 1e-3,
+    },
+    "small": {
+        "model": {"width": 192, "depth": 6, "heads": 4},
+        "batch": 64,
+        "frames": 2200,
+        "budget": {"steps": 2000},
+        "lr": 1e-3,
+    },
+    "full": {
+        "model": {"width": 384, "depth": 10, "heads": 6},
+        "batch": 256,
+        "frames": 16000,
+        "budget": {"steps": 30000},
+        "lr": 5e-4,
+    },
 }
-REHEARSAL = {"batch": 32, "budget": {"seconds": 120}}  # on the demo corpus `small` shows that all works, it answers nothing
+REHEARSAL = {"budget": {"seconds": 120}}  # on the demo corpus `small` shows that all works, it answers nothing
 
 
 def denoiser(preset, demo):
-    """Return the sizes of a denoiser's training: model, batch, budget and lr; demo: whether the data are the demo corpus."""
+    """Return the sizes of a denoiser's training; demo: whether the data are the demo corpus.
+
+    model: arguments of Denoiser; batch: most items, frames: most latent frames of an average batch; budget: steps or
+    seconds; lr: peak rate.
+    """
     return DENOISER[preset] | (REHEARSAL if demo and preset == "small" else {})

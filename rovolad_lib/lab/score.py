@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import prior_of, sample
+from rovolad_lib.convert import padding, prior_of, sample
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
 from rovolad_lib.speech import manifest, robot
@@ -20,20 +20,21 @@ def testable(encoded, split):
     return table.index[texts.fillna(0) > 1].tolist()
 
 
-def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, length=None):
+def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64):
     """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
     other words; the robot says the text at its normal rate, so nothing of the take itself is used.
     """
-    (prior, default), setting = prior_of(model.notes["prior"]), model.notes["setting"]
+    prior, default = prior_of(model.notes["prior"])
     robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references, seed) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
-    options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, "mode": setting["pad"]}
-    options |= {"masked": setting["mask"] == "on", "length": length}
+    options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
         chosen = order[at : at + batch]
-        made = sample(model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n, **options)
+        made = sample(
+            model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n, **options
+        )
         for k, item in zip(chosen, made, strict=True):
             spoken[k] = item
     return decode_latents(encoded.autoencoder, spoken)
@@ -50,9 +51,13 @@ def robot_latents(encoded, rows):
 def context(encoded, i, references, seed):
     """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words."""
     table = encoded.data.table
-    others = table.index[(table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])]
+    others = table.index[
+        (table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])
+    ]
     if not len(others):
-        raise ValueError(f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}")
+        raise ValueError(
+            f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}"
+        )
     random = torch.Generator().manual_seed(seed * 1_000_003 + int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
     return torch.cat([encoded.latents[int(others[k])][0] for k in chosen], dim=1)
@@ -109,7 +114,9 @@ def copying(waves, encoded, rows, most=1000):
     Near 1: as far from the training set as new recordings are; near 0: copies.
     """
     table = encoded.data.table
-    near = [manifest.wave(table.loc[i], encoded.data.folder) for i in encoded.keep[:: max(1, len(encoded.keep) // most)]]
+    near = [
+        manifest.wave(table.loc[i], encoded.data.folder) for i in encoded.keep[:: max(1, len(encoded.keep) // most)]
+    ]
     real = [manifest.wave(table.loc[i], encoded.data.folder) for i in rows]
     return signal.copying(waves, real, near)
 

@@ -54,7 +54,9 @@ def held_out(found, data):
         row, own = first
         references = [w for other, w in others if other.text != row.text]
         if references:
-            jobs.append({"text": row.text, "language": row.language, "voice": name, "references": references, "own": own})
+            jobs.append(
+                {"text": row.text, "language": row.language, "voice": name, "references": references, "own": own}
+            )
     return jobs
 
 
@@ -86,7 +88,9 @@ def panel(converter, found):
             plots.spectrograms({"robot": robot, "result": wave, "reference": references[0]})
 
     speak.on_click(run)
-    return widgets.VBox([text, widgets.HBox([language, voice]), widgets.HBox([steps, guidance, seed]), widgets.HBox([speak, bar]), out])
+    return widgets.VBox(
+        [text, widgets.HBox([language, voice]), widgets.HBox([steps, guidance, seed]), widgets.HBox([speak, bar]), out]
+    )
 
 
 def _plain(words):

@@ -81,8 +81,9 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     """
     size = presets.denoiser(preset, encoded.data.demo)
     torch.manual_seed(seed)
+    typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=128).float().mean()) if length is None else length
     pairs = Pairs(
-        encoded.latents, encoded.data.table, encoded.keep, batch=size["batch"], seed=seed,
+        encoded.latents, encoded.data.table, encoded.keep, batch=min(size["batch"], int(size["frames"] / typical)), seed=seed,
         align=setting.align, mode=setting.pad, masked=setting.mask == "on", length=length,
         references=setting.references, dropout=setting.dropout,
     )  # fmt: skip
@@ -90,10 +91,12 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     prior, _ = prior_of(setting.prior)
     model.notes = {"prior": setting.prior, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
-                   "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting)}  # fmt: skip
+                   "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length}  # fmt: skip
     model.notes |= provenance(encoded.data.table.loc[encoded.keep])
     fit_mean(model.mean, pairs, encoded, setting.align)
-    options = {"plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"}  # equal steps for a study's runs
+    options = {
+        "plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"
+    }  # equal steps for a study's runs
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
     return model, train.fit(model, Denoising(prior), pairs, run, **size["budget"], **options)
 
@@ -114,7 +117,8 @@ def fit_mean(mean, pairs, encoded, align, most=2000):
 
 def decides(p, data, autoencoder, **chosen):
     """Return everything that decides a denoiser's numbers beside data and code, for its run id and its record."""
-    return p.as_dict() | {"corpus": data.name, "autoencoder": autoencoder.fingerprint()} | chosen
+    sizes = presets.denoiser(p.preset, data.demo)
+    return p.as_dict() | {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes} | chosen
 
 
 def experiment(study, encoded, chosen, p, results, device):
@@ -130,7 +134,7 @@ def experiment(study, encoded, chosen, p, results, device):
     model, fitted = fit(encoded, setting, p.preset, RUNS / study / run_id, p.seed, device, length, p.force)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
     heard = {question: score.judge(encoded, question, results / "models") for question in ("text", "speaker")}
-    waves = score.speak(encoded, model.cpu(), rows, steps=p.steps, seed=p.seed, length=length)
+    waves = score.speak(encoded, model.cpu(), rows, steps=p.steps, seed=p.seed)
     scored = score.scores(waves, encoded, rows, heard).drop(columns="utterance")
     record = {
         "study": study, "run_id": run_id, "parameters": parameters, "recipe": recipe(), "seconds": fitted.seconds,
@@ -143,8 +147,15 @@ def experiment(study, encoded, chosen, p, results, device):
 
 def provenance(table):
     """Return where the training speech is from: corpus, sources, languages and licence, for a model's file."""
-    said = {name: sorted(table[column].unique()) for name, column in (("sources", "source"), ("licences", "licence"), ("languages", "language"))}
-    joined = {"corpus": ", ".join(table.corpus.unique()), "sources": ", ".join(said["sources"]), "licence": ", ".join(said["licences"])}
+    said = {
+        name: sorted(table[column].unique())
+        for name, column in (("sources", "source"), ("licences", "licence"), ("languages", "language"))
+    }
+    joined = {
+        "corpus": ", ".join(table.corpus.unique()),
+        "sources": ", ".join(said["sources"]),
+        "licence": ", ".join(said["licences"]),
+    }
     return joined | {"languages": said["languages"]}
 
 

@@ -59,7 +59,9 @@ def encode(table, data, encode_batch, path, hop, batch=16):
             save_file(tensors, file, {"ids": json.dumps(list(table.id))})
     held = Latents(path)
     if held.ids != list(table.id):
-        raise ValueError(f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again")
+        raise ValueError(
+            f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again"
+        )
     return held
 
 
@@ -86,5 +88,7 @@ def _latent_map(frame_map, utterance, frames, robot_frames, hop):
     step = hop // HOP
     picked = torch.as_tensor(frame_map)[::step] // step
     if len(picked) != frames:
-        raise ValueError(f"the alignment of {utterance!r} holds {len(picked)} latent frames, its recording {frames}; accepted are as many")
+        raise ValueError(
+            f"the alignment of {utterance!r} holds {len(picked)} latent frames, its recording {frames}; accepted are as many"
+        )
     return picked.clamp(0, robot_frames - 1).int()

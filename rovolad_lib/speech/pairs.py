@@ -41,7 +41,9 @@ class Pairs:
                  crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1):  # fmt: skip
         self.latents, self.keep = latents, list(keep)
         self.text = table.text.tolist()
-        self.speaker = [s if isinstance(s, str) else None for s in table.speaker]  # NaN would be someone, and in a worker another one
+        self.speaker = [
+            s if isinstance(s, str) else None for s in table.speaker
+        ]  # NaN would be someone, and in a worker another one
         speakers = min(speakers, _voices(table, keep))
         self.sampler = SpeakerBatches(table.iloc[self.keep], speakers, max(1, batch // speakers), seed)
         self.others = {}

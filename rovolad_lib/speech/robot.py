@@ -15,6 +15,7 @@ import numpy
 import torch
 
 from rovolad_lib.speech.audio import SAMPLE_RATE, resample
+from rovolad_lib.speech.spectral import istft, stft
 
 ESPEAK_RATE = 22050
 WORDS_PER_MINUTE = (80, 450)
@@ -177,6 +178,27 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
     samples = torch.from_numpy(numpy.frombuffer(answer, "<i2", offset=1).astype("float32") / 32768)
     edge = round(EDGE_S * SAMPLE_RATE)
     return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
+
+
+def flatten(wave, f0=110.0, quefrencies=30):
+    """Return a recording in a flat voice, for recordings without text: its spectral envelope over a pulse train or noise.
+
+    wave: (S,) at 16 kHz; f0: Hz of the pulses; quefrencies: cepstral coefficients of the envelope. Frames with more energy
+    above 2 kHz than below 1 kHz are noise. returns: (S,). It keeps the vocal tract and so leaks who spoke: a stopgap, not
+    the robot. source: Oppenheim 1969, homomorphic vocoder.
+    """
+    spectrum = stft(wave)  # (F, 321)
+    cepstrum = torch.fft.irfft(spectrum.abs().clamp(min=1e-4).log())  # (F, 640)
+    cepstrum[:, quefrencies:-quefrencies] = 0
+    envelope = torch.fft.rfft(cepstrum).real.exp()
+    pulses = torch.zeros_like(wave)
+    pulses[:: round(SAMPLE_RATE / f0)] = 1
+    noise = torch.randn(len(wave), generator=torch.Generator().manual_seed(0))
+    voiced = spectrum[:, :40].abs().square().sum(1) > spectrum[:, 80:].abs().square().sum(1)  # bins of 25 Hz
+    source = torch.where(voiced[:, None], stft(pulses), stft(noise))
+    source = source / source.abs().square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
+    flat = istft((envelope * source)[None])[0, : len(wave)]
+    return flat / flat.abs().max().clamp(min=1)
 
 
 def variants():

@@ -10,7 +10,8 @@ def corpus(lengths=(30, 41, 25), channels=4):
     robots = [torch.randn(channels, length) + 3 for length in lengths]
     voices = [torch.randn(channels) for _ in lengths]
     targets = [
-        voice[:, None] + robot.roll(1, 0) / 2 + torch.randn_like(robot) for robot, voice in zip(robots, voices)
+        voice[:, None] + robot.roll(1, 0) / 2 + torch.randn_like(robot)
+        for robot, voice in zip(robots, voices, strict=True)
     ]
     return robots, targets, voices
 
@@ -28,7 +29,7 @@ def test_fit_is_the_ridge_of_least_squares(l2):
     mean = PriorMean(4)
     mean.fit(iter(robots), iter(targets), iter(voices), l2=l2)
     inputs = torch.cat([rows(robot, torch.cat(robots, dim=1).mean(dim=1, keepdim=True)) for robot in robots]).double()
-    wanted = torch.cat([(target - voice[:, None]).T for target, voice in zip(targets, voices)]).double()
+    wanted = torch.cat([(target - voice[:, None]).T for target, voice in zip(targets, voices, strict=True)]).double()
     # the ridge as further rows
     inputs = torch.cat((inputs, (l2 * len(inputs)) ** 0.5 * torch.eye(12, dtype=torch.float64)))
     solution = torch.linalg.lstsq(inputs, F.pad(wanted, (0, 0, 0, 12))).solution  # (3E, E)
@@ -39,10 +40,14 @@ def test_residual_and_explained_share_are_those_of_forward():
     robots, targets, voices = corpus()
     mean = PriorMean(4)
     explained = mean.fit(robots, targets, voices)
-    left = torch.cat([
-        target - mean(robot[None], voice[None, :, None])[0] for robot, target, voice in zip(robots, targets, voices)
-    ], dim=1)
-    whole = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices)], dim=1)
+    left = torch.cat(
+        [
+            target - mean(robot[None], voice[None, :, None])[0]
+            for robot, target, voice in zip(robots, targets, voices, strict=True)
+        ],
+        dim=1,
+    )
+    whole = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices, strict=True)], dim=1)
     assert torch.allclose(mean.residual, left.square().mean(dim=1), rtol=1e-4)
     assert explained == pytest.approx(1 - float(left.square().sum() / whole.square().sum()), rel=1e-4)
 

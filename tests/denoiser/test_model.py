@@ -27,7 +27,7 @@ def items(lengths):
 def padded(clips, length, lead):
     """Clips in a batch full of loud junk; lead(room) says how much of the room goes in front."""
     batch, mask = 50 * torch.randn(len(clips), 6, length), torch.zeros(len(clips), length, dtype=torch.bool)
-    for clip, row, real in zip(clips, batch, mask):
+    for clip, row, real in zip(clips, batch, mask, strict=True):
         start = lead(length - clip.shape[1])
         row[:, start : start + clip.shape[1]] = clip
         real[start : start + clip.shape[1]] = True
@@ -43,13 +43,13 @@ def test_a_batch_of_unequal_lengths_equals_one_by_one(backbone, context, patch):
     clips, robots, voices, t = items(LENGTHS), items(LENGTHS), items(CONTEXT_LENGTHS), torch.rand(4)
     alone = [
         model(clip[None], t[i : i + 1], robot=robot[None], context=voice[None])[0]
-        for i, (clip, robot, voice) in enumerate(zip(clips, robots, voices))
+        for i, (clip, robot, voice) in enumerate(zip(clips, robots, voices, strict=True))
     ]
     for lead in (lambda room: 0, lambda room: room, lambda room: room // 2):
         x, mask = padded(clips, 19, lead)
         voice, voice_mask = padded(voices, 15, lead)
         together = model(x, t, robot=padded(robots, 19, lead)[0], context=voice, context_mask=voice_mask, mask=mask)
-        for got, wanted, real in zip(together, alone, mask):
+        for got, wanted, real in zip(together, alone, mask, strict=True):
             assert (got[:, real] - wanted).abs().max() <= 1e-4 * wanted.abs().max()
             assert not got[:, ~real].any()
 

@@ -48,7 +48,9 @@ def test_the_best_answer_gives_x0_back(prior):
     noisy = (b**2 * v + c**2 > 0).expand_as(c_in)
     torch.testing.assert_close(c_in[noisy], (b**2 * v + c**2).rsqrt()[noisy])
     torch.testing.assert_close(c_skip[noisy], (b * v / (b**2 * v + c**2))[noisy])
-    torch.testing.assert_close(c_out[noisy], (v - b**2 * v**2 / (b**2 * v + c**2)).clamp(min=0).sqrt()[noisy], rtol=2e-3, atol=1e-4)
+    torch.testing.assert_close(
+        c_out[noisy], (v - b**2 * v**2 / (b**2 * v + c**2)).clamp(min=0).sqrt()[noisy], rtol=2e-3, atol=1e-4
+    )
     estimate.model.answer = (residual - c_skip * u) / c_out
     torch.testing.assert_close(estimate(x, t, y), y + residual, rtol=1e-4, atol=2e-4)
 
@@ -108,7 +110,10 @@ def test_masked_frames_do_not_count(prior):
     model, given = denoiser(), batch(8, 9)
     torch.manual_seed(5)
     clean = Denoising(prior)(model, given)
-    junk = given | {"x0": given["x0"] + 100 * ~given["mask"][:, None], "robot": given["robot"] - 50 * ~given["mask"][:, None]}
+    junk = given | {
+        "x0": given["x0"] + 100 * ~given["mask"][:, None],
+        "robot": given["robot"] - 50 * ~given["mask"][:, None],
+    }
     torch.manual_seed(5)
     for name, value in Denoising(prior)(model, junk).items():
         torch.testing.assert_close(value, clean[name], rtol=1e-5, atol=0)
@@ -126,7 +131,10 @@ def test_masked_frames_do_not_count(prior):
 def test_a_silent_network_has_a_loss_of_one_times_of_exactly_one_included(prior):
     model = Knows()
     residual = RESIDUAL.sqrt()[:, None] * torch.randn(600, 3, 40, generator=torch.Generator().manual_seed(1))
-    given = batch(600, 40, masked=False) | {"x0": residual, "drop": torch.ones(600, dtype=torch.bool)}  # y = 0: no voice, no weights
+    given = batch(600, 40, masked=False) | {
+        "x0": residual,
+        "drop": torch.ones(600, dtype=torch.bool),
+    }  # y = 0: no voice, no weights
     times = []
     plain = prior.coefficients
 

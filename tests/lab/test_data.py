@@ -9,10 +9,24 @@ from rovolad_lib.speech import manifest
 def table(corpora):
     """A manifest of made-up rows, as many as corpora are named."""
     rows = [
-        {"id": f"u{i}", "corpus": corpus, "source": "s", "licence": "l", "speaker": f"{corpus}-1", "path": "a.flac", "start": 0.0,
-         "end": 1.0, "sample_rate": 16000, "duration": 1.0, "text": "x", "text_quality": "exact", "language": "en", "split": "train"}
+        {
+            "id": f"u{i}",
+            "corpus": corpus,
+            "source": "s",
+            "licence": "l",
+            "speaker": f"{corpus}-1",
+            "path": "a.flac",
+            "start": 0.0,
+            "end": 1.0,
+            "sample_rate": 16000,
+            "duration": 1.0,
+            "text": "x",
+            "text_quality": "exact",
+            "language": "en",
+            "split": "train",
+        }
         for i, corpus in enumerate(corpora)
-    ]  # fmt: skip
+    ]
     frame = pandas.DataFrame(rows)
     return frame.assign(**{name: None for name in manifest.COLUMNS if name not in frame})
 
@@ -47,7 +61,10 @@ def test_what_cannot_be_combined_is_told(tmp_path, capfd):
 
 
 def test_every_size_of_a_run_is_complete():
-    for sizes, wanted in ((presets.AUTOENCODER, {"model", "batch", "steps"}), (presets.DENOISER, {"model", "batch", "budget", "lr"})):
+    for sizes, wanted in (
+        (presets.AUTOENCODER, {"model", "batch", "steps"}),
+        (presets.DENOISER, {"model", "batch", "frames", "budget", "lr"}),
+    ):
         assert list(sizes) == ["smoke", "small", "full"] and all(set(size) == wanted for size in sizes.values())
     assert presets.denoiser("small", demo=False) == presets.DENOISER["small"]
     assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 120}

@@ -45,9 +45,24 @@ def encoded(tmp_path_factory):
         save(folder / f"r{i}.wav", torch.randn(robot, generator=torch.Generator().manual_seed(i)) / 20)
         frames = -(-samples // 160)
         numpy.save(folder / f"{i}.npy", (numpy.arange(frames) * 25 // frames).astype("int32"))
-        rows.append({"id": str(i), "corpus": "words", "source": "s", "licence": "l", "language": "en", "speaker": speaker, "text": text, "split": split,
-                     "path": f"{i}.wav", "robot_path": f"r{i}.wav", "align_path": f"{i}.npy", "start": 0.0, "end": samples / 16000,
-                     "duration": samples / 16000})  # fmt: skip
+        rows.append(
+            {
+                "id": str(i),
+                "corpus": "words",
+                "source": "s",
+                "licence": "l",
+                "language": "en",
+                "speaker": speaker,
+                "text": text,
+                "split": split,
+                "path": f"{i}.wav",
+                "robot_path": f"r{i}.wav",
+                "align_path": f"{i}.npy",
+                "start": 0.0,
+                "end": samples / 16000,
+                "duration": samples / 16000,
+            }
+        )
     codec = Autoencoder(8, 20, None, None)
     waves = [load(folder / f"{i}.wav") for i in range(20)]
     codec.fit_linear(stft(torch.stack([w[:3200] for w in waves])).abs())
@@ -83,7 +98,9 @@ def test_masks_off_are_trained_at_one_length(encoded, tmp_path):
     length = sweep.longest(encoded)
     frames = [max(p.shape[1] for p in encoded.latents[i][:2]) for i in encoded.keep]
     assert length == max(frames) + max(frames) % 2 and sweep.longest(encoded, most=8) == 8
-    model, done = sweep.fit(encoded, sweep.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length)
+    model, done = sweep.fit(
+        encoded, sweep.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length
+    )
     assert done.steps == 20 and model.notes["prior"] == "gaussian"
 
 

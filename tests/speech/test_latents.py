@@ -49,7 +49,11 @@ def test_order_lengths_and_values(table, tmp_path):
 def test_the_map_in_latent_frames(table, tmp_path):
     held = encode(table, tmp_path, mean_of_hops, tmp_path / "l.safetensors", 320)
     numpy.testing.assert_array_equal(numpy.load(tmp_path / "3.npy"), [0, 2, 4, 6, 8, 0])
-    assert held[3][2].tolist() == [0, 2, 3]  # its frames 0, 2, 4 in 10 ms: 0, 4, 8, halved: 4 is beyond the robot's 4 frames
+    assert held[3][2].tolist() == [
+        0,
+        2,
+        3,
+    ]  # its frames 0, 2, 4 in 10 ms: 0, 4, 8, halved: 4 is beyond the robot's 4 frames
     for i in range(5):
         frame_map = numpy.load(tmp_path / f"{i}.npy")
         wanted = [min(int(f) // 2, held[i][1].shape[1] - 1) for f in frame_map[::2]]

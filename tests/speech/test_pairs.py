@@ -143,7 +143,9 @@ def test_a_share_of_the_contexts_is_dropped(latents, table):
     assert len(drops) > 300 and abs(sum(drops) / len(drops) - 0.4) < 0.1
 
 
-@pytest.mark.parametrize("mode, lead", [("post", lambda room: 0), ("pre", lambda room: room // 2 * 2), ("even", lambda room: room // 4 * 2)])
+@pytest.mark.parametrize(
+    "mode, lead", [("post", lambda room: 0), ("pre", lambda room: room // 2 * 2), ("even", lambda room: room // 4 * 2)]
+)
 def test_padding_and_masks(latents, table, mode, lead):
     batch = make(latents, table, mode=mode, length=21)[0]
     assert batch["x0"].shape == (7, 2, 22) == batch["robot"].shape  # the fixed length in whole steps of 2

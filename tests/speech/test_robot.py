@@ -137,3 +137,14 @@ def test_rate_for_stops_at_what_espeak_can():
     assert robot.rate_for(SENTENCE, "en", 0.2) == 450 and robot.rate_for(SENTENCE, "en", 60) == 80
     with pytest.raises(ValueError, match="duration is 0 s"):
         robot.rate_for(SENTENCE, "en", 0)
+
+
+def test_flatten_keeps_length_and_envelope_and_sets_the_pitch():
+    time = torch.arange(16000) / 16000
+    sung = sum(torch.sin(2 * torch.pi * 200 * k * time) / k for k in range(1, 20)) * 0.1  # 200 Hz, falling spectrum
+    flat = robot.flatten(sung, f0=100.0)
+    assert flat.shape == sung.shape and flat.abs().max() <= 1
+    power = torch.fft.rfft(flat).abs().square()  # bins of 1 Hz
+    assert power[95:106].mean() > 10 * power[120:181].mean()  # pulses at 100 Hz, little between the harmonics
+    assert power[:1000].sum() > 10 * power[3000:].sum()  # the envelope still falls
+    torch.testing.assert_close(flat, robot.flatten(sung, f0=100.0), rtol=0, atol=0)

@@ -26,9 +26,13 @@ def test_a_frame_is_centred_on_the_middle_of_its_hop():
     wave = torch.zeros(1600)
     wave[160 * 4 + 80] = 1
     spectrum = stft(wave)
-    torch.testing.assert_close(spectrum[4].real, (-1.0) ** torch.arange(321), atol=1e-5, rtol=0)  # half a window's delay
+    torch.testing.assert_close(
+        spectrum[4].real, (-1.0) ** torch.arange(321), atol=1e-5, rtol=0
+    )  # half a window's delay
     assert spectrum.imag[4].abs().max() < 1e-5
-    torch.testing.assert_close(spectrum.abs()[[3, 5]], torch.full((2, 321), 0.5), atol=1e-5, rtol=0)  # Hann, half way up
+    torch.testing.assert_close(
+        spectrum.abs()[[3, 5]], torch.full((2, 321), 0.5), atol=1e-5, rtol=0
+    )  # Hann, half way up
     assert spectrum[[0, 1, 2, 6, 7, 8, 9]].abs().max() < 1e-5
 
 
