@@ -57,20 +57,24 @@ def study(frame, x, metrics, title, path=None, anchors=None):
             frame.drop(columns="setting").to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 
-def bars(table, x, hue, metrics, title, path=None, anchors=None):
+def bars(table, x, hue, metrics, title, path=None):
     """Plot one panel of bars per metric: means over rows with 95 % bootstrap intervals.
 
     table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
-    computed; path: picture file or None; anchors: dict metric -> dict label -> value, drawn as dashed lines.
+    computed; path: picture file or None, the means go to a .csv of the same name beside it.
     """
     with _figure(len(metrics), title, path) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
             sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
-            for label, value in (anchors or {}).get(metric, {}).items():
-                axis.axhline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
-                axis.annotate(label, (1, value), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=9)
             axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
-            axis.tick_params(axis="x", rotation=30)
+            plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        handles, labels = axes[0].get_legend_handles_labels()
+        axes[0].get_legend().remove()
+        axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=11)
+    if path is not None:
+        with replacing(Path(path).with_suffix(".csv")) as temporary:
+            means = table.groupby([x, hue], sort=False)[metrics].mean().round(4)
+            means.to_csv(temporary, encoding="utf-8", lineterminator="\n")
 
 
 def spectrograms(waves, path=None, sample_rate=16000, title=""):
