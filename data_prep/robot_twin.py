@@ -48,23 +48,26 @@ def job(utterance, data):
 def make(job):
     """Write the person's, the robot's and the alignment's file of one utterance.
 
-    Returns {"duration" in s, "verdict"}, or a str: why the utterance cannot be used.
+    Returns {"duration" in s, "verdict"}, or a str: why the utterance cannot be used. Errors: what no other utterance would
+    be spared, RuntimeError where espeak fails and OSError where nothing can be written, say; they must stop the run.
     """
     utterance, data = job.utterance, job.data
     try:
         wave = audio.load(utterance.path, start=utterance.start, end=utterance.end)
-        reason = _unusable(wave)
-        if reason:
-            return reason
-        spoken, alignment = twin(wave, utterance.text, utterance.language)
-        if utterance.end is None:
-            audio.save(data / job.path, wave)
-        audio.save(data / job.robot_path, spoken, tags={"comment": "synthetic speech by espeak-ng"})
-        with replacing(data / job.align_path) as temporary:
-            numpy.save(temporary, numpy.asarray(alignment.frame_map, "int32"))
-    except (ValueError, RuntimeError, FileNotFoundError, PermissionError) as error:
-        # anything else, a full disk say, must stop the run
+    except (ValueError, RuntimeError, FileNotFoundError, PermissionError) as error:  # a broken file is a RuntimeError
         return f"{type(error).__name__}: {error}"
+    reason = _unusable(wave)
+    if reason:
+        return reason
+    try:
+        spoken, alignment = twin(wave, utterance.text, utterance.language)
+    except ValueError as error:  # words or a language that espeak does not speak
+        return f"{type(error).__name__}: {error}"
+    if utterance.end is None:
+        audio.save(data / job.path, wave)
+    audio.save(data / job.robot_path, spoken, tags={"comment": "synthetic speech by espeak-ng"})
+    with replacing(data / job.align_path) as temporary:
+        numpy.save(temporary, numpy.asarray(alignment.frame_map, "int32"))
     return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": alignment.verdict}
 
 

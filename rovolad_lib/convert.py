@@ -72,7 +72,7 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
         return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask)
 
     def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
-        a = prior.coefficients(t.double())[0].to(x).view(-1, 1, 1)
+        a = prior.coefficients(t)[0].to(x).view(-1, 1, 1)
         return estimate(x - a * (y - blank), t, blank, robot=robot, mask=mask)
 
     first = real.byte().argmax(1).tolist()
@@ -143,7 +143,8 @@ class Converter:
         items = reference if isinstance(reference, (list, tuple)) else [reference]
         if not items:
             raise ValueError("reference is empty; give one or several recordings of the voice")
-        return torch.cat([self._encode(_wave(r)) for r in items], dim=1)[:, :CONTEXT_FRAMES]
+        share = -(-CONTEXT_FRAMES // len(items))  # every reference is heard
+        return torch.cat([self._encode(_wave(r))[:, :share] for r in items], dim=1)[:, :CONTEXT_FRAMES]
 
     def save(self, path, wave):
         """Write a result as FLAC or WAV with a tag that says it is synthetic."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -143,7 +143,9 @@ def _budget(plan, run, model, optimizer, step, batches, seconds, accelerator, se
 
 
 def _checkpoint(run, model, average, optimizer, step, rows, seconds):
-    """Write everything a resumed run needs, and the log, each whole or not at all."""
+    """Write everything a resumed run needs, and the log, each whole or not at all; of many processes the first writes."""
+    if not PartialState().is_main_process:
+        return
     state = {
         "model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
         "step": step, "rows": rows, "seconds": seconds,

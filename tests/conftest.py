@@ -1,12 +1,45 @@
-"""What every test shares: no window is opened, two threads, and the reasons of skipped tests listed at the end."""
+"""What every test shares: no window is opened, one thread, and the reasons of skipped tests listed at the end."""
 
 from collections import Counter
 
 import matplotlib
+import pytest
 import torch
 
+from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.speech.spectral import stft
+
 matplotlib.use("Agg")  # not by the environment: MPLBACKEND would reach the kernels and hide their figures
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # tiny tensors: waking a second thread costs a thousand times the sum
+
+
+@pytest.fixture(scope="session")
+def codec():
+    """A linear codec of six channels, fitted to noise; for nobody to change."""
+    noise = torch.randn(1, 32000, generator=torch.Generator().manual_seed(0)) / 20
+    model = Autoencoder(6, 20, None, None)
+    model.fit_linear(stft(noise).abs())
+    model.standardise([noise[0]])
+    return model.eval()
+
+
+def _denoiser(**notes):
+    """A small denoiser that answers something everywhere, as its mean does."""
+    torch.manual_seed(0)
+    model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2)
+    with torch.no_grad():
+        for value in (*model.parameters(), model.mean.weight, model.mean.centre):
+            value.add_(torch.randn_like(value) / 5)
+        model.mean.residual.copy_(torch.rand(6) + 0.5)
+    model.notes = {"setting": {"pad": "post", "mask": "on"}, **notes}
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def denoiser():
+    """denoiser(**notes): a small denoiser of the codec's channels, the same every time."""
+    return _denoiser
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,29 +1,15 @@
 import pytest
 import torch
 
-from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import SYNTHETIC, Converter, Noise, prior_of, sample
-from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, prior_of, sample
 from rovolad_lib.denoiser.objective import Estimator
 from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.schedules import grid
-from rovolad_lib.speech.audio import load, save, tags
-from rovolad_lib.speech.spectral import stft
+from rovolad_lib.speech.audio import load, save, set_level, tags
+from rovolad_lib.speech.robot import flatten
 
 PRIORS = ["gaussian", "robot"]
 FRAMES, HEARD = [9, 14, 6, 1], [7, 0, 12, 5]
-
-
-def denoiser(**notes):
-    """A small denoiser that answers something everywhere, as its mean does."""
-    torch.manual_seed(0)
-    model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2)
-    with torch.no_grad():
-        for value in (*model.parameters(), model.mean.weight, model.mean.centre):
-            value.add_(torch.randn_like(value) / 5)
-        model.mean.residual.copy_(torch.rand(6) + 0.5)
-    model.notes = {"setting": {"pad": "post", "mask": "on"}, **notes}
-    return model.eval()
 
 
 def items(frames):
@@ -36,7 +22,7 @@ def near(got, wanted, relative=1e-4):
 
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("mode", ["post", "pre", "even"])
-def test_a_batch_of_unequal_lengths_is_one_by_one(prior, mode):
+def test_a_batch_of_unequal_lengths_is_one_by_one(denoiser, prior, mode):
     model, (kind, sampler) = denoiser(), prior_of(prior)
     robots, contexts = items(FRAMES), items(HEARD)
     options = {"sampler": sampler, "steps": 2, "guidance": 1.5, "seed": 2}
@@ -50,7 +36,7 @@ def test_a_batch_of_unequal_lengths_is_one_by_one(prior, mode):
 
 @pytest.mark.parametrize("prior", PRIORS)
 @torch.no_grad()
-def test_guidance_one_is_the_conditional_estimate_bit_for_bit(prior):
+def test_guidance_one_is_the_conditional_estimate_bit_for_bit(denoiser, prior):
     model, (kind, sampler) = denoiser(), prior_of(prior)
     robot, context = items([8])[0][None], items([6])[0][None]
     real, heard, noise = (
@@ -68,7 +54,7 @@ def test_guidance_one_is_the_conditional_estimate_bit_for_bit(prior):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_guidance_zero_is_the_speech_without_a_voice(prior):
+def test_guidance_zero_is_the_speech_without_a_voice(denoiser, prior):
     model, (kind, sampler) = denoiser(), prior_of(prior)
     robots, options = items([8, 5]), {"sampler": sampler, "steps": 3, "seed": 1}
     none = sample(model, kind, robots, [z[:, :0] for z in robots], **options)
@@ -79,14 +65,14 @@ def test_guidance_zero_is_the_speech_without_a_voice(prior):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-def test_a_seed_is_a_reading(prior):
+def test_a_seed_is_a_reading(denoiser, prior):
     model, (kind, sampler) = denoiser(), prior_of(prior)
     one, two, other = (sample(model, kind, items([9, 9]), items([4, 4]), sampler=sampler, seed=s) for s in (3, 3, 4))
     assert torch.equal(one[0], two[0]) and torch.equal(one[1], two[1])
     assert not near(one[0], other[0], 1e-2) and not near(one[0], one[1], 1e-2)
 
 
-def test_without_masks_the_whole_length_is_speech():
+def test_without_masks_the_whole_length_is_speech(denoiser):
     model, (kind, sampler) = denoiser(), prior_of("robot")
     made = {
         n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)
@@ -95,7 +81,7 @@ def test_without_masks_the_whole_length_is_speech():
     assert torch.equal(made[4], made[10]) and not near(made[10], made[20], 1e-3)  # at least the item; padding is heard
 
 
-def test_the_callback_sees_every_step():
+def test_the_callback_sees_every_step(denoiser):
     seen = []
     kind, sampler = prior_of("robot")
     sample(
@@ -127,15 +113,7 @@ def wave(samples, seed=0):
 
 
 @pytest.fixture(scope="module")
-def codec():
-    model = Autoencoder(6, 20, None, None)
-    model.fit_linear(stft(wave(32000)[None]).abs())
-    model.standardise([wave(32000)])
-    return model
-
-
-@pytest.fixture(scope="module")
-def files(codec, tmp_path_factory):
+def files(denoiser, codec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     denoiser(prior="robot", autoencoder=codec.fingerprint()).save(folder / "denoiser.safetensors")
     denoiser(prior="robot", autoencoder="another one").save(folder / "foreign.safetensors")
@@ -156,6 +134,38 @@ def test_text_becomes_a_wave_of_the_robot_s_length(converter, files):
     again = converter("Yes.", [load(files / "voice.flac")], steps=2, seed=1)
     assert torch.equal(made, again)
     assert not torch.equal(made, converter("Yes.", wave(8000, 2), steps=2, seed=1))
+
+
+@pytest.mark.parametrize("kind", ["tensor", "path"])
+def test_a_recording_is_said_again_in_a_flat_voice(converter, files, tmp_path, kind):
+    spoken = set_level(wave(8000, 5))
+    save(tmp_path / "words.wav", spoken)
+    heard = load(tmp_path / "words.wav")
+    made = converter(tmp_path / "words.wav" if kind == "path" else heard, files / "voice.flac", steps=2, seed=1)
+    robot = converter.autoencoder.encode(set_level(flatten(heard))[None])[0]
+    options = {"sampler": "bridge_sde", "steps": 2, "seed": 1}
+    latents = sample(converter.denoiser, converter.prior, [robot], [converter.voice(files / "voice.flac")], **options)[0]
+    wanted = converter.autoencoder.decode(latents[None], iterations=16)[0, :8000]
+    assert made.shape == heard.shape and torch.equal(made, wanted / wanted.abs().max().clamp(min=1))
+    assert not torch.equal(made, converter(wave(8000, 6), files / "voice.flac", steps=2, seed=1))
+
+
+def test_a_network_trained_without_masks_hears_its_own_length(denoiser, codec, converter, tmp_path):
+    notes = {"prior": "robot", "autoencoder": codec.fingerprint(), "setting": {"pad": "pre", "mask": "off"}, "length": 120}
+    denoiser(**notes).save(tmp_path / "open.safetensors")
+    unmasked = Converter.load(tmp_path / "open.safetensors", codec)
+    assert padding(unmasked.denoiser) == {"mode": "pre", "masked": False, "length": 120}
+    assert padding(converter.denoiser) == {"mode": "post", "masked": True, "length": None}
+    said, options = unmasked.robot("One."), {"sampler": "bridge_sde", "steps": 2, **padding(unmasked.denoiser)}
+    made = unmasked("One.", wave(8000, 8000), steps=2)
+    robot, voice = (codec.encode(set_level(w)[None])[0] for w in (said, wave(8000, 8000)))
+    latents = sample(unmasked.denoiser, unmasked.prior, [robot], [voice], **options)[0]
+    assert robot.shape[1] < 120 and latents.shape == robot.shape
+    wanted = codec.decode(latents[None], iterations=16)[0, : len(said)]
+    assert torch.equal(made, wanted / wanted.abs().max().clamp(min=1))
+    assert not torch.equal(made, converter("One.", wave(8000, 8000), steps=2))  # the same weights, padding hidden
+    longer = unmasked("One, two, three, four, five, six, seven, eight.", wave(8000), steps=1)
+    assert len(longer) > 120 * codec.hop and longer.isfinite().all()
 
 
 def test_a_voice_is_its_recordings_joined_to_six_seconds(converter):

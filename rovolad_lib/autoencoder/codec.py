@@ -5,7 +5,7 @@ import torch
 from rovolad_lib.speech.audio import set_level
 
 
-def decode_latents(model, items, batch=32, iterations=32):
+def decode_latents(model, items, batch=32, iterations=16):
     """Return waves (S,) of a list of latents (E, T), decoded in batches of like length."""
     order, waves = sorted(range(len(items)), key=lambda k: items[k].shape[1]), [None] * len(items)
     for at in range(0, len(order), batch):

@@ -72,6 +72,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = {"channels": channels, "mels": mels, "encoder": encoder, "decoder": decoder}
         self.channels = channels
+        self.notes = {}  # plain values that travel with the weights: the run, sources, licence
         self.features = Features(mels)
         inputs, outputs = STACK * mels, STACK * BINS
         self.encoder = Residual(outputs, channels, *encoder) if encoder else None
@@ -172,7 +173,7 @@ class Autoencoder(nn.Module):
 
         The closed-form maps and statistics stay float32: they are small and everything is multiplied by them.
         """
-        metadata = {"config": json.dumps(self.config)}
+        metadata = {"config": json.dumps(self.config), "notes": json.dumps(self.notes)}
         for part in ("encoder", "decoder"):
             other = "decoder." if part == "encoder" else "encoder."
             tensors = {k: v.contiguous().cpu() for k, v in self.state_dict().items() if not k.startswith(other)}
@@ -189,9 +190,10 @@ class Autoencoder(nn.Module):
         state = {}
         for part in ("encoder", "decoder"):
             with safe_open(f"{path}_{part}.safetensors", "pt") as file:
-                config = json.loads(file.metadata()["config"])
+                config, notes = (json.loads(file.metadata().get(k, "{}")) for k in ("config", "notes"))
                 state |= {name: file.get_tensor(name).float() for name in file.keys()}
         model = cls(**config)
+        model.notes = notes
         model.load_state_dict(state)
         return model.eval()
 

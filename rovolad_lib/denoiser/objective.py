@@ -21,7 +21,7 @@ class Estimator:
 
         At the very end of a bridge b = c = 0: u is zero there but for rounding, which c_in = 0 keeps from being amplified.
         """
-        a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t.double()))
+        a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
         v = self.model.mean.residual.view(1, -1, 1).clamp(min=1e-4)
         total = (b.square() * v + c.square()).clamp(min=1e-12)
         return (
@@ -46,7 +46,7 @@ class Estimator:
         y = self.model.mean(batch["robot"], batch["context"], batch["context_mask"], mask, drop)
         t = torch.rand(len(x0), device=x0.device)
         t = torch.where(torch.rand_like(t) < 0.05, 1.0, t.clamp(1e-4, 1))
-        a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t.double()))
+        a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
         x = a * y + b * x0 + c * torch.randn_like(x0)
         given = {k: batch[k] for k in ("context", "context_mask", "mask", "robot", "drop")}
         error = self(x, t, y, **given) - x0

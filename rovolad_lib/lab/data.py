@@ -26,6 +26,16 @@ class Data:
         names = self.table.corpus.unique()
         return str(names[0]) if len(names) == 1 else "mixed"
 
+    def corpus_of(self, speaker):
+        """Return the corpus of a speaker, or None for None; ValueError for one who is not in the data."""
+        if speaker is None:
+            return None
+        found = self.table.corpus[self.table.speaker == speaker]
+        if found.empty:
+            accepted = ", ".join(self.table.speaker.dropna().unique())
+            raise ValueError(f"voice {speaker!r} is not in {self.folder}; accepted: {accepted}")
+        return found.iloc[0]
+
     def only(self, corpus):
         """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are."""
         corpus = self.table.corpus.mode()[0] if corpus is None else corpus
@@ -34,7 +44,7 @@ class Data:
             raise ValueError(
                 f"corpus {corpus!r} is not in {self.folder}; accepted: {', '.join(self.table.corpus.unique())}"
             )
-        return Data(table, self.folder, manifest.fingerprint(table), self.demo)
+        return Data(table, self.folder, manifest.fingerprint(table), set(table.corpus) == {"demo"})
 
 
 def ready(data=None, corpora=None):
@@ -43,11 +53,12 @@ def ready(data=None, corpora=None):
     data: folder of the manifest (None: data/); corpora: what to combine from (None: the demo corpus, and this is said).
     """
     folder = paths.folder(data, paths.DATA)
-    if not (folder / "manifest.parquet").exists():
+    path = folder / "manifest.parquet"
+    if not path.exists() or (corpora and set(manifest.read(path).corpus) == {"demo"}):
         source = ["--corpora", str(paths.folder(corpora, None))] if corpora else ["--demo"]
-        print(f"{folder} is empty: combining {corpora or 'the demo corpus of espeak voices'} first")
+        print(f"{folder} holds no real data: combining {corpora or 'the demo corpus of espeak voices'} first")
         command = [sys.executable, str(paths.ROOT / "data_prep" / "data_combine.py"), *source, "--data", str(folder)]
-        done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, encoding="utf-8", errors="replace")
         if done.returncode:
             raise RuntimeError(f"combining failed: {' '.join(command)}\n{done.stderr[-2000:]}")
     table = manifest.read(folder / "manifest.parquet")

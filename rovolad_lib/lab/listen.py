@@ -58,7 +58,8 @@ def _figure(wave, sample_rate, title):
         notes.append(f"first {SECONDS:g} of {len(wave) / sample_rate:.1f} s")
     source = f"data:audio/wav;base64,{base64.b64encode(_encoded(kept, sample_rate)).decode('ascii')}"
     caption = escape(" · ".join(note for note in notes if note))
-    return f'<figure><audio controls src="{source}"></audio><figcaption>{caption}</figcaption></figure>'
+    audio = f'<audio controls style="width:12em" src="{source}"></audio>'
+    return f'<figure style="margin:0">{audio}<figcaption>{caption}</figcaption></figure>'
 
 
 def _encoded(wave, sample_rate):

@@ -71,7 +71,7 @@ STUDIO = {
     "language": Parameter("text", "language code of the text"),
     "reference": Parameter("optional", "recording of the voice, or a list of them"),
     "voice": Parameter("optional", "name of a shipped voice"),
-    "model": Parameter("optional", "folder of the weights, None takes the shipped ones"),
+    "model": Parameter("optional", "file of a denoiser, None takes the corpus' own or the shipped one"),
 }
 TABLE = COMMON | STUDIED | STUDIO
 
@@ -147,6 +147,8 @@ def device(value):
     """Return the torch device that the parameter `device` asks for: `auto` is the first GPU, or the CPU."""
     import torch
 
+    if value == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device='cuda', but there is no GPU here; accepted: auto, cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if value == "auto" else value
 
 

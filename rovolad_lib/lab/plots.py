@@ -50,7 +50,7 @@ def study(frame, x, metrics, title, path=None, anchors=None):
             for label, value in (anchors or {}).get(metric, {}).items():
                 axis.axhline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
                 axis.annotate(label, (1, value), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=9)
-            unit = frame[f"units.{metric}"].dropna().unique() if f"units.{metric}" in frame else []
+            unit = frame[f"units.{metric}.unit"].dropna().unique() if f"units.{metric}.unit" in frame else []
             axis.set(title=metric.replace("_", " "), xlabel=", ".join(names), ylabel=unit[0] if len(unit) else "")
     if path is not None:
         with replacing(Path(path).with_suffix(".csv")) as temporary:

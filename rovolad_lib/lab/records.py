@@ -63,7 +63,7 @@ def save(record, results):
     return path
 
 
-def load(study, results):
+def load(study, results=RESULTS):
     """Return a DataFrame of a study's records, one row a run, nested keys as `parameters.pad`, `metrics.pesq`.
 
     study: str; results: folder, in which there may be no record yet (then the table is empty).
@@ -115,9 +115,9 @@ def versions():
 
 
 def commit():
-    """Return the repository's short commit hash, None outside of a git checkout."""
+    """Return the repository's short commit hash, `-dirty` behind it with changes on top, None outside of a git checkout."""
     try:
-        command = ["git", "rev-parse", "--short", "HEAD"]
+        command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
         answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     except FileNotFoundError:  # no git on this machine
         return None

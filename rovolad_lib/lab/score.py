@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import padding, prior_of, sample
+from rovolad_lib.convert import CONTEXT_FRAMES, padding, prior_of, sample
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
 from rovolad_lib.speech import manifest, robot
@@ -14,10 +14,16 @@ from rovolad_lib.speech.audio import set_level
 
 
 def testable(encoded, split):
-    """Return the positions of a split whose speaker has other words in it, to be heard as a reference."""
+    """Return the positions of a split whose speaker has other words in it, to be heard as a reference.
+
+    ValueError for a corpus without any, which cannot be scored.
+    """
     table = encoded.data.table[encoded.data.table.split == split]
     texts = table.groupby("speaker").text.transform("nunique")
-    return table.index[texts.fillna(0) > 1].tolist()
+    rows = table.index[texts.fillna(0) > 1].tolist()
+    if not rows:
+        raise ValueError(f"{encoded.data.name} has no speaker with two texts in {split}: choose a corpus that has, by `corpus`")
+    return rows
 
 
 def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64):
@@ -27,7 +33,7 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
     other words; the robot says the text at its normal rate, so nothing of the take itself is used.
     """
     prior, default = prior_of(model.notes["prior"])
-    robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references, seed) for i in rows]
+    robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
@@ -48,8 +54,11 @@ def robot_latents(encoded, rows):
     return [coded[key] for key in zip(table.text, table.language, strict=True)]
 
 
-def context(encoded, i, references, seed):
-    """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words."""
+def context(encoded, i, references):
+    """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words.
+
+    references: how many, at random but the same in every run; T2 is at most what the converter hears.
+    """
     table = encoded.data.table
     others = table.index[
         (table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])
@@ -58,9 +67,9 @@ def context(encoded, i, references, seed):
         raise ValueError(
             f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}"
         )
-    random = torch.Generator().manual_seed(seed * 1_000_003 + int(i))
+    random = torch.Generator().manual_seed(int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
-    return torch.cat([encoded.latents[int(others[k])][0] for k in chosen], dim=1)
+    return torch.cat([encoded.latents[int(others[k])][0] for k in chosen], dim=1)[:, :CONTEXT_FRAMES]
 
 
 def anchors(encoded, rows):
@@ -75,20 +84,28 @@ def anchors(encoded, rows):
 def judge(encoded, question, folder=MODELS):
     """Return the frozen judge of a corpus for `text` or `speaker`, trained once on real training takes and kept in `folder`.
 
-    Its own accuracy on real test takes stands in its report. None where there are fewer than two answers.
+    Its own accuracy on real test takes stands in its report, where there are any. None for fewer than two answers, or more
+    than 40. On the demo corpus a judge is trained less long: its voices are easily told apart.
     """
     table = encoded.data.table
     trained = table[(table.split == "train") & table[question].notna()]
     tested = table[(table.split == "test_seen") & table[question].isin(trained[question])]
-    if trained[question].nunique() < 2 or trained[question].nunique() > 40:
+    if not 2 <= trained[question].nunique() <= 40:
         return None
-    path = Path(folder) / f"judge_{table.corpus[0]}_{question}_{encoded.data.fingerprint}.safetensors"
+    path = Path(folder) / f"judge_{encoded.data.name}_{question}_{encoded.data.fingerprint}.safetensors"
     if not path.exists():
         waves = [manifest.wave(row, encoded.data.folder) for row in trained.itertuples()]
-        made = judges.train(waves, trained[question].tolist())
+        size = {"steps": 120 if encoded.data.demo else 500, "longest_s": 1.5 if question == "speaker" else None}
+        made = judges.train(waves, trained[question].tolist(), **size)
         real = [manifest.wave(row, encoded.data.folder) for row in tested.itertuples()]
-        made.save(path, question=question, accuracy=made.accuracy(real, tested[question].tolist()), clips=len(real))
+        measured = {"accuracy": made.accuracy(real, tested[question].tolist())} if real else {}
+        made.save(path, question=question, clips=len(real), **measured)
     return judges.Judge.load(path)
+
+
+def panel(encoded, preset, folder=MODELS):
+    """Return {"text": Judge or None, "speaker": Judge or None}, the judges of a corpus; none are asked in a smoke run."""
+    return {question: judge(encoded, question, folder) for question in ("text", "speaker") if preset != "smoke"}
 
 
 def scores(waves, encoded, rows, heard):
@@ -111,13 +128,11 @@ def scores(waves, encoded, rows, heard):
 def copying(waves, encoded, rows, most=1000):
     """Return the distance of waves to their nearest training clip over that of the real takes they stand for.
 
-    Near 1: as far from the training set as new recordings are; near 0: copies.
+    All pass through the autoencoder, or its traces would count as distance. Near 1: as far from the training set as new
+    recordings are; far below: copies.
     """
-    table = encoded.data.table
-    near = [
-        manifest.wave(table.loc[i], encoded.data.folder) for i in encoded.keep[:: max(1, len(encoded.keep) // most)]
-    ]
-    real = [manifest.wave(table.loc[i], encoded.data.folder) for i in rows]
+    chosen = encoded.keep[:: -(-len(encoded.keep) // most)]
+    near, real = (decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in part]) for part in (chosen, rows))
     return signal.copying(waves, real, near)
 
 

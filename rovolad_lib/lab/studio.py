@@ -3,26 +3,28 @@
 import re
 
 import ipywidgets as widgets
+import matplotlib.pyplot as plt
 from IPython.display import display
 
 from rovolad_lib.lab import listen, plots
 from rovolad_lib.metrics import signal
 from rovolad_lib.speech import manifest
-from rovolad_lib.speech.audio import set_level
+from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl", "pt")
 
 
 def voices(data, split="test_seen", seconds=6.0):
-    """Return {speaker: list of (row, wave (S,))}: recordings of each voice from a split, up to `seconds` of them.
+    """Return {speaker: list of (row, wave (S,))}: recordings of each voice from a split, about `seconds` of them.
 
-    data: lab.data.Data. Recordings that training never heard, so that a voice is not given by what the model knows by heart.
+    data: lab.data.Data. Recordings that training never heard, so that a voice is not given by what the model knows by heart;
+    two at least where there are two, however long, one to say and one to be heard as a reference.
     """
     found = {}
     for row in data.table[data.table.split == split].itertuples():
         if isinstance(row.speaker, str):
             held = found.setdefault(row.speaker, [])
-            if sum(len(w) for _, w in held) < seconds * 16000:
+            if len(held) < 2 or sum(len(w) for _, w in held) < seconds * SAMPLE_RATE:
                 held.append((row, set_level(manifest.wave(row, data.folder))))
     return found
 
@@ -47,7 +49,23 @@ def render(converter, jobs, folder, **options):
     return rows
 
 
-def held_out(found, data):
+def jobs(found, text="", language="en", voice=None, reference=None):
+    """Return the jobs of `render` that a notebook's parameters ask for.
+
+    found: of `voices`; text: one sentence, or "" for a held-out take of every voice, or of `voice`; reference: a recording
+    or a list of them, in the place of a voice. ValueError names the voices there are.
+    """
+    if voice is not None and voice not in found or not (found or text and reference):
+        raise ValueError(f"voice {voice!r}; accepted: {', '.join(found) or 'none: no speaker has test takes here'}")
+    if not text:
+        return [job for job in held_out(found) if voice in (None, job["voice"])]
+    references = [reference] if isinstance(reference, str) else reference
+    name = voice or ("reference" if references else next(iter(found)))
+    references = references or [wave for _, wave in found[name]]
+    return [{"text": text, "language": language, "voice": name, "references": references, "own": None}]
+
+
+def held_out(found):
     """Return one job a voice: its own first recording of `found` is the text, its others are the references."""
     jobs = []
     for name, (first, *others) in found.items():
@@ -86,6 +104,8 @@ def panel(converter, found):
             robot = set_level(converter.robot(text.value, language.value))
             display(listen.grid([{"robot": robot, "result": wave, "reference": references[0]}]))
             plots.spectrograms({"robot": robot, "result": wave, "reference": references[0]})
+            display(plt.gcf())  # a button's figure is not shown by itself, as a cell's is
+            plt.close()
 
     speak.on_click(run)
     return widgets.VBox(

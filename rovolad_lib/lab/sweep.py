@@ -55,7 +55,8 @@ def encode(data, model, lose=2):
     lose: in a closed vocabulary (each speaker says each text, more than four texts) every training speaker loses so
     many texts, each another pair, so that unheard words can be scored.
     """
-    path = data.folder / "latents" / f"{data.fingerprint}-{model.fingerprint()}.safetensors"
+    name = f"{data.fingerprint}-{model.fingerprint()}-{speech.RECIPE}.{autoencoder.RECIPE}"
+    path = data.folder / "latents" / f"{name}.safetensors"
     held = latents.encode(data.table, data.folder, model.encode, path, model.hop)
     table = data.table
     trained = table.index[table.split == "train"].tolist()
@@ -117,8 +118,12 @@ def fit_mean(mean, pairs, encoded, align, most=2000):
 
 def decides(p, data, autoencoder, **chosen):
     """Return everything that decides a denoiser's numbers beside data and code, for its run id and its record."""
+    given = p.as_dict() | chosen
+    if several := [name for name, value in given.items() if value == "all"]:
+        raise ValueError(f"one value each is accepted here for {', '.join(several)}, got all")
     sizes = presets.denoiser(p.preset, data.demo)
-    return p.as_dict() | {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes} | chosen
+    fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
+    return asdict(Setting()) | p.as_dict() | fixed | chosen
 
 
 def experiment(study, encoded, chosen, p, results, device):
@@ -131,9 +136,9 @@ def experiment(study, encoded, chosen, p, results, device):
     run_id = records.run_id(study, parameters, encoded.data.fingerprint, recipe())
     setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
     length = None if setting.mask == "on" else longest(encoded)
-    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run_id, p.seed, device, length, p.force)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
-    heard = {question: score.judge(encoded, question, results / "models") for question in ("text", "speaker")}
+    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run_id, p.seed, device, length, p.force)
+    heard = score.panel(encoded, p.preset, results / "models")
     waves = score.speak(encoded, model.cpu(), rows, steps=p.steps, seed=p.seed)
     scored = score.scores(waves, encoded, rows, heard).drop(columns="utterance")
     record = {

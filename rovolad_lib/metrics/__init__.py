@@ -34,7 +34,6 @@ UNITS = {
     "frechet_speaker": Unit("standardised features, squared", "lower", "Fréchet distance, judge of speakers"),
     "speaker_similarity": Unit("cosine, -1 to 1", "higher", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
     "eer": Unit("share of pairs", "none", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
-    "word_accuracy": Unit("share of clips, relative only", "higher", "en-us, closed grammar", "pocketsphinx"),
 }
 
 

@@ -3,8 +3,8 @@ script.
 
 A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at 22,050
 Hz,
-or b"-" and an error text. espeak-ng carries state from one utterance to the next, so the library is loaded anew for
-each.
+b"-" and what is wrong with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one
+utterance to the next, so the library is loaded anew for each.
 """
 
 import ctypes
@@ -69,12 +69,15 @@ def main(library_path):
     gone = True
     while gone and len(head := requests.read(4)) == 4:
         request = json.loads(requests.read(struct.unpack("<I", head)[0]))
-        library = ctypes.CDLL(library_path)
+        library = None
         try:
+            library = ctypes.CDLL(library_path)
             answer = b"+" + synthesise(library, request)
+        except (RuntimeError, OSError) as error:
+            answer = b"!" + str(error).encode()
         except Exception as error:
             answer = b"-" + str(error).encode()
-        gone = unload(library)
+        gone = library is None or unload(library)
         answers.write(struct.pack("<I", len(answer)) + answer)
         answers.flush()
 

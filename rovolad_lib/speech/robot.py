@@ -171,6 +171,8 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
         "f0": _between("f0", f0, 20, 500) if pitch is None and pitch_range is None else None,
     }
     answer = _ask(request)
+    if answer[:1] == b"!":
+        raise RuntimeError(f"espeak-ng failed: {answer[1:].decode()}; asked for {request}")
     if answer[:1] != b"+":
         raise ValueError(f"{answer[1:].decode()}; asked for {request}")
     if not any(answer[1:]):
@@ -189,7 +191,7 @@ def flatten(wave, f0=110.0, quefrencies=30):
     """
     spectrum = stft(wave)  # (F, 321)
     cepstrum = torch.fft.irfft(spectrum.abs().clamp(min=1e-4).log())  # (F, 640)
-    cepstrum[:, quefrencies:-quefrencies] = 0
+    cepstrum[:, quefrencies : 1 - quefrencies] = 0
     envelope = torch.fft.rfft(cepstrum).real.exp()
     pulses = torch.zeros_like(wave)
     pulses[:: round(SAMPLE_RATE / f0)] = 1

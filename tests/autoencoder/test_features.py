@@ -1,6 +1,7 @@
+import pytest
 import torch
 
-from rovolad_lib.autoencoder.features import MEL_FLOOR, Features, stack, unstack
+from rovolad_lib.autoencoder.features import MEL_FLOOR, Features, contrast, stack, unstack
 from rovolad_lib.speech.audio import log_mel
 from rovolad_lib.speech.spectral import stft
 
@@ -45,3 +46,39 @@ def test_a_valley_between_bands_never_goes_below_a_tenth_of_the_smooth_guess():
     magnitude = features.from_mel(log_mel).exp()
     assert (mel @ features.inverse).min() < 0  # what the floor is for
     assert (magnitude >= guess).all() and magnitude.min() >= 3e-3 * (1 - 1e-4)
+
+
+def rippled(depth=0.5, period=9, bins=321):
+    """Magnitudes (1, 1, 321) whose log is a ripple about -1."""
+    return (-1 + depth * torch.cos(2 * torch.pi * torch.arange(bins) / period)).exp()[None, None]
+
+
+def around(x, width=9):
+    """The mean over every whole neighbourhood, written out."""
+    return x.unfold(-1, width, 1).mean(-1)
+
+
+@pytest.mark.parametrize("gain", [0.2, 0.7])
+def test_contrast_deepens_a_ripple_by_the_gain_and_keeps_the_energy(gain):
+    before = rippled()
+    after = contrast(before, gain)
+    inner = slice(8, -8)  # neighbourhoods that do not reach over the edge
+    swing = [x.log() - around(x.log()).mean() for x in (before[..., inner], after[..., inner])]
+    torch.testing.assert_close(swing[1], (1 + gain) * swing[0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(around(after.square())[..., inner], around(before.square())[..., inner], rtol=1e-4, atol=0)
+
+
+def test_contrast_under_an_envelope_keeps_the_energy_of_every_neighbourhood():
+    before = rippled(0.8, 8) * (1.5 + torch.cos(torch.arange(321) / 40)) + 0.01 * torch.rand(3, 5, 321)
+    after = contrast(before)
+    change_db = 10 * (around(after.square()) / around(before.square())).log10()
+    assert change_db.abs().max() < 0.5 and change_db.abs().mean() < 0.1
+    assert (after / before).log().abs().max() > 0.1
+
+
+def test_contrast_leaves_flat_spectra_and_gain_0_alone():
+    flat = torch.tensor([0.3, 2.0])[:, None, None].expand(2, 3, 321)
+    torch.testing.assert_close(contrast(flat), flat)
+    rough = torch.rand(2, 3, 321) + 1e-3
+    torch.testing.assert_close(contrast(rough, gain=0.0), rough)
+    assert not contrast(torch.zeros(1, 2, 321)).any()

@@ -18,7 +18,7 @@ def close():
 def frame():
     table = {"pad": ["pre", "pre", "post"], "mask": ["on"] * 3}
     result = pd.DataFrame({f"parameters.{name}": values for name, values in table.items()})
-    result["metrics.error"], result["metrics.words"], result["units.error"] = [1.0, 3.0, 5.0], [0.1, 0.2, 0.3], "dB"
+    result["metrics.error"], result["metrics.words"], result["units.error.unit"] = [1.0, 3.0, 5.0], [0.1, 0.2, 0.3], "dB"
     result.attrs["group"] = "3 records, data feed"
     return result
 
@@ -33,7 +33,7 @@ def test_study_draws_every_run_and_the_means(tmp_path):
     means = [segment[0][1] for segment in axis.collections[-1].get_segments()]
     assert means == [5.0, 2.0]  # post, pre
     assert [label.get_text() for label in axis.get_xticklabels()] == ["post\non", "pre\non"]
-    assert axis.get_ylabel() == "dB"
+    assert axis.get_ylabel() == "dB" and figure.axes[1].get_ylabel() == ""  # words have no unit in the records
     assert axis.lines[-1].get_ydata()[0] == 4 and "floor" in [text.get_text() for text in axis.texts]
     assert figure.get_suptitle() == "post is worst" and figure.get_supxlabel() == "3 records, data feed"
     assert plt.imread(tmp_path / "p.png").shape[1] == plots.WIDTH * 150

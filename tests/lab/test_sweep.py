@@ -1,16 +1,10 @@
-import numpy
 import pandas
 import pytest
 import torch
 
-from rovolad_lib import train
-from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib import autoencoder, speech, train
+from rovolad_lib.convert import Converter, padding
 from rovolad_lib.lab import sweep
-from rovolad_lib.lab.data import Data
-from rovolad_lib.speech.audio import load, save
-from rovolad_lib.speech.spectral import stft
-
-TEXTS = ["five", "four", "one", "three", "two"]
 
 
 def closed(speakers, texts):
@@ -35,41 +29,6 @@ def test_nobody_loses_words_of_an_open_or_a_tiny_vocabulary():
     assert sweep._lost_words(pandas.concat([words, unwritten]), 2) == sweep._lost_words(words, 2)
 
 
-@pytest.fixture(scope="module")
-def encoded(tmp_path_factory):
-    """Two speakers say five words twice, once to train on; a linear codec."""
-    folder, rows = tmp_path_factory.mktemp("data"), []
-    for i, (speaker, text, split) in enumerate((s, t, p) for p in ("train", "val_seen") for s in "ab" for t in TEXTS):
-        samples, robot = 3200 + 300 * i, 4000
-        save(folder / f"{i}.wav", torch.randn(samples, generator=torch.Generator().manual_seed(i)) / 20)
-        save(folder / f"r{i}.wav", torch.randn(robot, generator=torch.Generator().manual_seed(i)) / 20)
-        frames = -(-samples // 160)
-        numpy.save(folder / f"{i}.npy", (numpy.arange(frames) * 25 // frames).astype("int32"))
-        rows.append(
-            {
-                "id": str(i),
-                "corpus": "words",
-                "source": "s",
-                "licence": "l",
-                "language": "en",
-                "speaker": speaker,
-                "text": text,
-                "split": split,
-                "path": f"{i}.wav",
-                "robot_path": f"r{i}.wav",
-                "align_path": f"{i}.npy",
-                "start": 0.0,
-                "end": samples / 16000,
-                "duration": samples / 16000,
-            }
-        )
-    codec = Autoencoder(8, 20, None, None)
-    waves = [load(folder / f"{i}.wav") for i in range(20)]
-    codec.fit_linear(stft(torch.stack([w[:3200] for w in waves])).abs())
-    codec.standardise(waves)
-    return sweep.encode(Data(pandas.DataFrame(rows), folder, "f" * 12, False), codec)
-
-
 def test_lost_words_are_in_no_training_and_in_every_split(encoded):
     table = encoded.data.table
     said = {(table.speaker[i], table.text[i]) for i in encoded.keep}
@@ -77,8 +36,9 @@ def test_lost_words_are_in_no_training_and_in_every_split(encoded):
     assert lost == {("a", "five"), ("a", "four"), ("b", "one"), ("b", "three")} and not said & lost
     assert len(encoded.keep) == 6 and len(encoded.lost) == 8 and set(table.split[encoded.keep]) == {"train"}
     assert len(encoded.latents) == 20
+    made = f"{speech.RECIPE}.{autoencoder.RECIPE}"  # latents of old code are not read
     held = list((encoded.data.folder / "latents").iterdir())
-    assert [p.name for p in held] == [f"{'f' * 12}-{encoded.autoencoder.fingerprint()}.safetensors"]
+    assert [p.name for p in held] == [f"{'f' * 12}-{encoded.autoencoder.fingerprint()}-{made}.safetensors"]
 
 
 def test_a_smoke_fit_is_trained_noted_and_loaded(encoded, tmp_path):
@@ -102,6 +62,11 @@ def test_masks_off_are_trained_at_one_length(encoded, tmp_path):
         encoded, sweep.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length
     )
     assert done.steps == 20 and model.notes["prior"] == "gaussian"
+    model.save(tmp_path / "model.safetensors")
+    converter = Converter.load(tmp_path / "model.safetensors", encoded.autoencoder)
+    assert padding(converter.denoiser) == {"mode": "post", "masked": False, "length": length}
+    said = converter("one", torch.randn(8000) / 20, steps=2)
+    assert said.shape == converter.robot("one").shape and said.isfinite().all() and said.abs().max() > 0.01
 
 
 def test_an_unknown_prior_is_refused(encoded, tmp_path):

@@ -1,0 +1,170 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
+from rovolad_lib.convert import prior_of, sample
+from rovolad_lib.lab import score
+from rovolad_lib.metrics import judges
+from rovolad_lib.speech import manifest, robot
+from rovolad_lib.speech.audio import log_mel, set_level
+
+ROWS = [12, 15, 11, 18]  # one by a, five by b, four by a, three by b, of val_seen
+
+
+def changed(encoded, **columns):
+    """The same latents under a table with other columns, {name: {position: value}}."""
+    table = encoded.data.table.copy()
+    for name, values in columns.items():
+        for i, value in values.items():
+            table.loc[i, name] = value
+    return replace(encoded, data=replace(encoded.data, table=table))
+
+
+@pytest.fixture(scope="module")
+def model(denoiser):
+    return denoiser(prior="robot")
+
+
+@pytest.fixture(scope="module")
+def spoken(encoded, model):
+    return score.speak(encoded, model, ROWS, steps=2)
+
+
+@pytest.fixture(scope="module")
+def anchors(encoded):
+    return score.anchors(encoded, ROWS)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Judges of two steps; returns how often one was trained."""
+    calls, plain = [], judges.train
+
+    def train(waves, labels, **options):
+        calls.append(len(waves))
+        return plain(waves, labels, steps=2, batch=4, **options)
+
+    monkeypatch.setattr(judges, "train", train)
+    return calls
+
+
+def test_to_be_scored_is_who_has_other_words_in_the_split(encoded):
+    assert score.testable(encoded, "val_seen") == list(range(10, 20)) and score.testable(encoded, "test_seen") == []
+    one_word = changed(encoded, text={i: "one" for i in range(15, 20)})
+    assert score.testable(one_word, "val_seen") == list(range(10, 15))
+    nobody = changed(encoded, speaker={i: None for i in range(10, 15)})
+    assert score.testable(nobody, "val_seen") == list(range(15, 20))
+    lone = changed(encoded, split={i: "test_seen" for i in (13, 15, 16)})
+    assert score.testable(lone, "test_seen") == [15, 16]  # a's other words are of another split
+
+
+def whose(encoded, latent):
+    """The positions whose person's latents these are."""
+    return [j for j in range(20) if torch.equal(encoded.latents[j][0], latent)]
+
+
+def test_a_context_is_other_words_of_the_same_speaker_and_split(encoded):
+    heard = {whose(encoded, score.context(encoded, 12, 1, seed))[0] for seed in range(30)}
+    assert heard == {10, 11, 13, 14}
+    twice = changed(encoded, text={13: "one"})
+    assert {whose(encoded, score.context(twice, 12, 1, seed))[0] for seed in range(30)} == {10, 11, 14}
+    every = score.context(encoded, 12, 9, 0)
+    assert every.shape[1] == sum(encoded.latents[j][0].shape[1] for j in (10, 11, 13, 14))
+    assert torch.equal(every, score.context(encoded, 12, 9, 0)) and not torch.equal(every, score.context(encoded, 12, 9, 1))
+    assert torch.equal(every[:, : score.context(encoded, 12, 2, 0).shape[1]], score.context(encoded, 12, 2, 0))
+
+
+def test_without_other_words_there_is_no_context(encoded):
+    alone = changed(encoded, split={17: "test_seen"})
+    with pytest.raises(ValueError, match="b has no other words in split test_seen to be a reference for 17"):
+        score.context(alone, 17, 3, 0)
+
+
+def test_the_robot_says_a_text_at_its_normal_rate_once(encoded):
+    made = score.robot_latents(encoded, ROWS + [10])
+    said = encode_waves(encoded.autoencoder, [robot.say(word, "en") for word in ("one", "five", "four", "three")])
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(made, [*said, said[1]], strict=True))
+
+
+def near(one, two):
+    return one.shape == two.shape and float((log_mel(one) - log_mel(two)).abs().mean()) < 0.05
+
+
+def test_speech_has_the_robot_s_lengths_and_keeps_the_order(encoded, model, spoken):
+    frames = [z.shape[1] for z in score.robot_latents(encoded, ROWS)]
+    assert [len(w) for w in spoken] == [320 * n for n in frames] and len(set(frames)) > 2
+    assert all(w.isfinite().all() and 0.01 < w.abs().max() <= 1 for w in spoken)
+    still = {"sampler": "bridge_ode", "steps": 1}  # no noise, so no place in the batch
+    parts = score.speak(encoded, model, ROWS, batch=3, **still)
+    for k, row in enumerate(ROWS):
+        alone = score.speak(encoded, model, [row], **still)[0]
+        assert near(parts[k], alone)
+        assert not any(near(parts[k], parts[j]) for j in range(4) if j != k)
+
+
+def test_a_sentence_is_the_sampler_s_with_references_of_the_take_s_speaker(encoded, model, spoken):
+    said, heard = score.robot_latents(encoded, [12]), [score.context(encoded, 12, 2, 5)]
+    options = {"sampler": "ddim", "steps": 3, "guidance": 1.5}
+    latents = sample(model, prior_of("robot")[0], said, heard, seed=5 * 1009, **options)
+    made = score.speak(encoded, model, [12], seed=5, references=2, **options)
+    assert torch.equal(made[0], decode_latents(encoded.autoencoder, latents)[0])
+    one, two, other = (score.speak(encoded, model, [12], steps=1, seed=seed)[0] for seed in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_anchors_are_the_take_its_latents_and_the_robot(encoded, anchors):
+    assert list(anchors) == ["ground truth", "reconstruction", "robot"]
+    takes = [manifest.wave(encoded.data.table.loc[i], encoded.data.folder) for i in ROWS]
+    assert all(torch.equal(a, set_level(b)) for a, b in zip(anchors["ground truth"], takes, strict=True))
+    ceiling = decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in ROWS])
+    floor = decode_latents(encoded.autoencoder, score.robot_latents(encoded, ROWS))
+    for name, wanted in (("reconstruction", ceiling), ("robot", floor)):
+        assert all(torch.equal(a, b) for a, b in zip(anchors[name], wanted, strict=True))
+
+
+def test_a_judge_is_trained_once_and_tells_its_own_accuracy(encoded, quick, tmp_path):
+    tested = changed(encoded, split={i: "test_seen" for i in range(15, 20)})
+    first, again = (score.judge(tested, "text", tmp_path) for _ in range(2))
+    assert quick == [10] and first.sha256 == again.sha256 and first.classes == ["five", "four", "one", "three", "two"]
+    takes = [manifest.wave(tested.data.table.loc[i], tested.data.folder) for i in range(15, 20)]
+    right = first.accuracy(takes, tested.data.table.text[15:20].tolist())
+    assert first.report == {"question": "text", "accuracy": right, "clips": 5}
+    assert [p.name for p in tmp_path.iterdir()] == [f"judge_words_text_{'f' * 12}.safetensors"]
+
+
+def test_without_test_takes_a_judge_says_that_its_accuracy_is_not_measured(encoded, quick, tmp_path):
+    judge = score.judge(encoded, "speaker", tmp_path)
+    assert quick == [10] and judge.report == {"question": "speaker", "clips": 0}
+    assert "accuracy on real takes not measured" in judge.measured_by
+
+
+def test_one_answer_or_many_have_no_judge(encoded, quick, tmp_path):
+    assert score.judge(changed(encoded, speaker={i: "a" for i in range(20)}), "speaker", tmp_path) is None
+    assert score.judge(changed(encoded, text={i: None for i in range(10)}), "text", tmp_path) is None
+    assert not quick and not list(tmp_path.iterdir())
+    table = encoded.data.table.loc[[0] * 41].reset_index(drop=True)
+    table["text"] = [str(i) for i in range(41)]
+    many = replace(encoded, data=replace(encoded.data, table=table))
+    assert score.judge(many, "text", tmp_path) is None
+
+
+def test_scores_are_the_judges_and_the_distance_to_the_true_take(encoded, quick, tmp_path, spoken, anchors):
+    heard = {"text": score.judge(encoded, "text", tmp_path), "speaker": None}
+    scored = score.scores(spoken, encoded, ROWS, heard)
+    assert scored.columns.tolist() == ["utterance", "text_accuracy", "mel_distance"] and scored.utterance.tolist() == ROWS
+    said = heard["text"].predict(spoken).labels
+    assert scored.text_accuracy.tolist() == [float(a == b) for a, b in zip(said, ["one", "five", "four", "three"], strict=True)]
+    truth = score.scores(anchors["ground truth"], encoded, ROWS, {"text": None, "speaker": None})
+    assert truth.mel_distance.max() < 1e-3 < scored.mel_distance.min() and "text_accuracy" not in truth
+    units = score.units(scored, heard)
+    assert set(units) == {"text_accuracy", "mel_distance"} and units["text_accuracy"]["model"] == heard["text"].measured_by
+    assert (units["mel_distance"]["unit"], units["mel_distance"]["better"]) == ("nat", "lower")
+
+
+def test_copies_are_0_and_new_recordings_1(encoded):
+    waves = {i: manifest.wave(encoded.data.table.loc[i], encoded.data.folder) for i in [*encoded.keep, *ROWS]}
+    assert score.copying([waves[i] for i in ROWS], encoded, ROWS) == pytest.approx(1)
+    assert score.copying([waves[i] for i in encoded.keep[:2]], encoded, ROWS) == pytest.approx(0, abs=1e-3)
+    assert score.copying([waves[i] for i in encoded.keep[:2]], encoded, ROWS, most=3) > 0.1  # the second is not among them
