@@ -171,6 +171,18 @@ def test_a_network_trained_without_masks_hears_its_own_length(denoiser, codec, c
 def test_a_voice_is_its_recordings_joined_to_six_seconds(converter):
     assert converter.voice([wave(3200, 1), wave(6400, 2)]).shape == (6, 30)
     assert converter.voice([wave(80000, 1), wave(80000, 2)]).shape == (6, 300)
+    assert converter.voice(wave(160000, 1)).shape == (6, 300)
+
+
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_every_reference_of_a_voice_is_heard_for_as_long(converter, count):
+    long = [wave(80000, k) for k in range(count)]
+    share = -(-300 // count)
+    wanted = torch.cat([converter.voice(w)[:, :share] for w in long], dim=1)[:, :300]
+    assert torch.equal(converter.voice(long), wanted) and wanted.shape == (6, 300)
+    short = converter.voice([wave(3200, 9), *long[1:]])
+    assert torch.equal(short[:, :10], converter.voice(wave(3200, 9)))
+    assert torch.equal(short[:, 10 : 310 - share], wanted[:, share:])
 
 
 def test_a_saved_result_says_that_it_is_synthetic(converter, tmp_path):

@@ -1,11 +1,13 @@
 import json
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from rovolad_lib import train
 from rovolad_lib.train import fit
 
 
@@ -115,6 +117,13 @@ def test_a_finished_run_is_loaded_without_a_step(tmp_path):
     again = fit(model, interrupt, Line(), tmp_path, steps=10)
     assert same(model, first) and not same(model, network()) and not model.training
     assert again.log.equals(done.log) and again.steps == 10 and again.seconds == done.log.seconds.iloc[-1]
+
+
+def test_of_many_processes_only_the_first_writes(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "PartialState", lambda: SimpleNamespace(is_main_process=False))  # one process here
+    model = network()
+    done = fit(model, step, Line(), tmp_path, steps=50, every=0)
+    assert not list(tmp_path.iterdir()) and same(model, whole[0]) and done.log.loss.equals(whole[1].log.loss)
 
 
 def test_force_starts_over(tmp_path):

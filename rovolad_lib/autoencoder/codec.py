@@ -17,7 +17,7 @@ def decode_latents(model, items, batch=32, iterations=16):
     return waves
 
 
-def recode(model, waves, iterations=32):
+def recode(model, waves, iterations=16):
     """Return what is left of waves (S,) after the autoencoder: a list of (S,)."""
     made = decode_latents(model, encode_waves(model, waves), iterations=iterations)
     return [new[: len(old)] for new, old in zip(made, waves, strict=True)]

@@ -123,7 +123,7 @@ def _figure(panels, title, path, footer=""):
         for axis in grid.flat[panels:]:
             axis.set_axis_off()
         yield list(grid.flat[:panels])
-        figure.suptitle(textwrap.fill(title, 90), fontsize=13)
+        figure.suptitle("\n".join(textwrap.fill(line, 90) for line in title.splitlines()), fontsize=13)
         figure.supxlabel(footer, fontsize=8, color="0.4")
         if path is not None:
             with replacing(path) as temporary:

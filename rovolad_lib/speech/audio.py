@@ -10,7 +10,7 @@ import torch
 import torchaudio.functional
 
 from rovolad_lib.files import replacing
-from rovolad_lib.speech.spectral import BINS, HOP, griffin_lim, stft  # noqa: F401 (parts of this module)  # noqa: F401 - HOP is read from here too
+from rovolad_lib.speech.spectral import BINS, HOP, griffin_lim, stft  # noqa: F401 - read from here too
 
 SAMPLE_RATE = 16000
 MEL_FLOOR = 1e-2

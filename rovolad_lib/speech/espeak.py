@@ -1,10 +1,9 @@
 """The worker process behind `robot`: reads requests on stdin, answers on stdout; standard library only, run as a
 script.
 
-A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at 22,050
-Hz,
-b"-" and what is wrong with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one
-utterance to the next, so the library is loaded anew for each.
+A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at
+22,050 Hz, b"-" and what is wrong with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state
+from one utterance to the next, so the library is loaded anew for each.
 """
 
 import ctypes
@@ -61,6 +60,19 @@ def synthesise(library, request):
     return b"".join(chunks)
 
 
+def answer(library_path, request):
+    """Return the answer (bytes) to a request, and whether the library is unloaded again."""
+    library = None
+    try:
+        library = ctypes.CDLL(library_path)
+        said = b"+" + synthesise(library, request)
+    except (RuntimeError, OSError) as error:  # any other text would fare as badly
+        said = b"!" + str(error).encode()
+    except Exception as error:
+        said = b"-" + str(error).encode()
+    return said, library is None or unload(library)
+
+
 def main(library_path):
     """Answer requests until stdin ends, or the library cannot be unloaded (the parent then starts a new process)."""
     requests = sys.stdin.buffer
@@ -69,16 +81,8 @@ def main(library_path):
     gone = True
     while gone and len(head := requests.read(4)) == 4:
         request = json.loads(requests.read(struct.unpack("<I", head)[0]))
-        library = None
-        try:
-            library = ctypes.CDLL(library_path)
-            answer = b"+" + synthesise(library, request)
-        except (RuntimeError, OSError) as error:
-            answer = b"!" + str(error).encode()
-        except Exception as error:
-            answer = b"-" + str(error).encode()
-        gone = library is None or unload(library)
-        answers.write(struct.pack("<I", len(answer)) + answer)
+        said, gone = answer(library_path, request)
+        answers.write(struct.pack("<I", len(said)) + said)
         answers.flush()
 
 

@@ -58,6 +58,14 @@ def test_what_is_too_loud_is_scaled_not_clipped(codec):
     assert loud.abs().max() > 1 and same(made, loud / loud.abs().max())
 
 
+def test_speech_is_decoded_in_sixteen_rounds_unless_asked_otherwise(codec, waves):
+    coded = encode_waves(codec, waves[:2])
+    once, more = (decode_latents(codec, coded, iterations=n) for n in (16, 32))
+    assert all(torch.equal(a, b) for a, b in zip(decode_latents(codec, coded), once, strict=True))
+    for got, a, b in zip(recode(codec, waves[:2]), once, more, strict=True):
+        assert torch.equal(got, a[: len(got)]) and not torch.equal(got, b[: len(got)])
+
+
 def test_recoding_keeps_lengths_and_an_empty_list_is_one(model, waves):
     made = recode(model, waves, iterations=3)
     assert [len(w) for w in made] == SAMPLES

@@ -54,8 +54,30 @@ def test_the_demo_is_known_by_its_name(tmp_path):
     assert ready(tmp_path).demo and isinstance(ready(tmp_path), Data)
 
 
-def test_what_cannot_be_combined_is_told(tmp_path, capfd):
-    with pytest.raises(RuntimeError, match="combining failed.*data_combine.py.*nowhere") as caught:
+def test_the_demo_among_others_is_the_demo_when_it_is_alone(tmp_path):
+    manifest.write(table(["b", "demo", "b"]), tmp_path / "manifest.parquet")
+    data = ready(tmp_path)
+    assert not data.demo and data.only("demo").demo and not data.only("b").demo
+
+
+def test_the_corpus_of_a_speaker(tmp_path):
+    data = Data(table(["b", "a", "b"]), tmp_path, "f", False)
+    assert (data.corpus_of("a-1"), data.corpus_of("b-1"), data.corpus_of(None)) == ("a", "b", None)
+    with pytest.raises(ValueError, match="voice 'c-1' is not in .*; accepted: b-1, a-1"):
+        data.corpus_of("c-1")
+
+
+def test_real_data_are_not_combined_again(tmp_path, capfd):
+    manifest.write(table(["b", "demo"]), tmp_path / "manifest.parquet")
+    assert len(ready(tmp_path, tmp_path / "nowhere").table) == 2 and capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("before", ["nothing", "demo"])
+def test_what_cannot_be_combined_is_told(tmp_path, capfd, before):
+    if before == "demo":  # named corpora take its place
+        manifest.write(table(["demo"]), tmp_path / "data" / "manifest.parquet")
+        assert ready(tmp_path / "data").demo and capfd.readouterr().out == ""
+    with pytest.raises(RuntimeError, match="combining failed.*data_combine.py --corpora .*nowhere") as caught:
         ready(tmp_path / "data", tmp_path / "nowhere")
     assert "nowhere" in capfd.readouterr().out and len(str(caught.value).splitlines()) > 1  # what the command said
 

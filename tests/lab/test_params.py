@@ -1,6 +1,7 @@
 """The strict reader of notebook parameters."""
 
 import pytest
+import torch
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.translators import PythonTranslator
 
@@ -146,3 +147,13 @@ def test_every_parameter_accepts_its_own_values():
 def test_banner(capsys):
     params.banner("0123456789ab", "cpu", "feed")
     assert capsys.readouterr().out == "run 0123456789ab · device cpu · data feed\n"
+
+
+def test_a_gpu_that_is_not_there_is_refused():
+    assert params.device("cpu") == "cpu"
+    if torch.cuda.is_available():
+        assert params.device("auto") == params.device("cuda") == "cuda"
+    else:
+        assert params.device("auto") == "cpu"
+        with pytest.raises(params.ParameterError, match="device='cuda'.*no GPU.*accepted: auto, cpu"):
+            params.device("cuda")

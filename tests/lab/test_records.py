@@ -123,4 +123,26 @@ def test_where_keeps_rehearsals_out_of_the_committed_results(tmp_path):
 
 def test_commit():
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
-    assert records.commit() is None if head.returncode else head.stdout.startswith(records.commit())
+    here = records.commit()
+    assert here is None if head.returncode else head.stdout.startswith(here.removesuffix("-dirty")) and len(here) >= 7
+
+
+def test_a_commit_with_changes_on_top_is_called_dirty(tmp_path, monkeypatch):
+    def git(*words):
+        who = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert records.commit() is None
+    git("init")
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    git("add", "."), git("commit", "-m", "a"), git("tag", "-a", "v1", "-m", "v1")
+    clean = records.commit()
+    assert git("rev-parse", "HEAD").startswith(clean) and len(clean) >= 7  # a tag does not stand for it
+    (tmp_path / "a.txt").write_text("b", encoding="utf-8")
+    assert records.commit() == f"{clean}-dirty"
+
+
+def test_records_are_read_from_the_committed_results_by_default():
+    assert records.load("autoencoder").equals(records.load("autoencoder", RESULTS)) and records.load("no such study").empty

@@ -90,3 +90,34 @@ def test_the_button_speaks_shows_and_moves_the_bar(converter, voices, monkeypatc
     steps.value = 1
     button.click()
     assert moves[3:] == [0, 1] and bar.max == 1 and shown[2].data != players.data
+
+
+def test_without_a_text_every_voice_or_one_says_its_held_out_take(voices):
+    assert [job["voice"] for job in studio.jobs(voices)] == ["a", "b"]
+    (one,) = studio.jobs(voices, voice="b")
+    assert one["own"] is voices["b"][0][1] and one["text"] == "five"
+    assert [r is w for r, (_, w) in zip(one["references"], voices["b"][1:], strict=True)] == [True, True]
+
+
+def test_a_text_is_said_in_the_first_voice_the_named_one_or_a_reference(voices):
+    (first,), (named,) = studio.jobs(voices, "Hello."), studio.jobs(voices, "Hallo.", "de", "b")
+    assert (first["text"], first["language"], first["voice"], first["own"]) == ("Hello.", "en", "a", None)
+    assert (named["text"], named["language"], named["voice"], named["own"]) == ("Hallo.", "de", "b", None)
+    for job in (first, named):
+        assert [r is w for r, (_, w) in zip(job["references"], voices[job["voice"]], strict=True)] == [True] * 3
+    for found in (voices, {}):
+        (one,), (two,) = studio.jobs(found, "Hi.", reference="me.wav"), studio.jobs(found, "Hi.", reference=["a.wav", "b.wav"])
+        assert one["references"] == ["me.wav"] and two["references"] == ["a.wav", "b.wav"]
+        assert one["voice"] == two["voice"] == "reference" and one["own"] is None
+    (both,) = studio.jobs(voices, "Hi.", voice="b", reference="b.wav")
+    assert (both["voice"], both["references"]) == ("b", ["b.wav"])
+
+
+@pytest.mark.parametrize("text", ["", "Hello."])
+def test_an_unknown_voice_is_answered_with_those_there_are(voices, text):
+    with pytest.raises(ValueError, match="voice 'c'; accepted: a, b"):
+        studio.jobs(voices, text, voice="c")
+    with pytest.raises(ValueError, match="voice None; accepted: none: no speaker has test takes here"):
+        studio.jobs({}, text)
+    with pytest.raises(ValueError, match="voice None; accepted: none"):
+        studio.jobs({}, "", reference="me.wav")  # a reference has nothing to say

@@ -1,10 +1,13 @@
+from dataclasses import asdict, replace
+
 import pandas
 import pytest
 import torch
 
 from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter, padding
-from rovolad_lib.lab import sweep
+from rovolad_lib.lab import records, sweep
+from rovolad_lib.lab.params import Parameters
 
 
 def closed(speakers, texts):
@@ -67,6 +70,39 @@ def test_masks_off_are_trained_at_one_length(encoded, tmp_path):
     assert padding(converter.denoiser) == {"mode": "post", "masked": False, "length": length}
     said = converter("one", torch.randn(8000) / 20, steps=2)
     assert said.shape == converter.robot("one").shape and said.isfinite().all() and said.abs().max() > 0.01
+
+
+def asked(**given):
+    return Parameters(**{"preset": "smoke", "seed": 0, "force": False, "steps": 1} | given)
+
+
+def test_what_decides_a_run_holds_the_defaults_and_one_value_each(encoded):
+    model, chosen = encoded.autoencoder, {"pad": "pre"}
+    made = sweep.decides(asked(pad="all", references=2), encoded.data, model, **chosen)
+    assert asdict(sweep.Setting(pad="pre", references=2)).items() <= made.items()  # and all that nobody named
+    assert (made["steps"], made["corpus"], made["autoencoder"]) == (1, "words", model.fingerprint()) and made["sizes"]
+    with pytest.raises(ValueError, match="one value each is accepted here for pad, mask, got all"):
+        sweep.decides(asked(pad="all", mask="all", prior="robot"), encoded.data, model)
+    with pytest.raises(ValueError, match="for mask, got all"):
+        sweep.decides(asked(pad="all", mask="all"), encoded.data, model, **chosen)
+
+
+def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    record, waves = sweep.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
+    assert record["parameters"]["pad"] == "even" and record["steps"] == 20 and record["data"]["clips"] == len(waves) == 10
+    assert list(record["metrics"]) == ["mel_distance"] and record["units"]["mel_distance"]["unit"] == "nat"
+    kept = records.load("padding", tmp_path / "results")
+    assert kept.run_id.tolist() == [record["run_id"]] and (tmp_path / "runs" / "padding" / record["run_id"]).is_dir()
+    assert kept["metrics.mel_distance"].tolist() == pytest.approx([record["metrics"]["mel_distance"]])
+
+
+def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    table = encoded.data.table.replace({"split": {"val_seen": "test_seen"}})
+    with pytest.raises(ValueError, match="words has no speaker with two texts in val_seen"):
+        sweep.experiment("padding", replace(encoded, data=replace(encoded.data, table=table)), {}, asked(), tmp_path, "cpu")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_prior_is_refused(encoded, tmp_path):

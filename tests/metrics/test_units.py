@@ -19,3 +19,9 @@ def test_a_judge_signs_its_own_scores():
 def test_an_unknown_score_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'wer'; accepted: pesq_wb, stoi"):
         describe("wer")
+
+
+def test_words_are_scored_by_a_judge_s_text_accuracy_alone():
+    assert "text_accuracy" in UNITS
+    with pytest.raises(ValueError, match="'word_accuracy'; accepted: "):
+        describe("word_accuracy")

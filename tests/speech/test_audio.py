@@ -5,7 +5,7 @@ import pytest
 import soundfile
 import torch
 
-from rovolad_lib.speech import audio
+from rovolad_lib.speech import audio, spectral
 
 
 def sine(hertz, seconds=1.0, rate=16000, level=0.1):
@@ -118,3 +118,7 @@ def test_every_mel_band_hears_something(n_mels):
     assert filters.shape == (n_mels, 321) and filters.max(1).values.min() > 0.3
     loudest = audio.log_mel(sine(1000), n_mels)[:, 50].argmax()
     assert filters[loudest, 40] == filters[:, 40].max()  # bin 40 of 321 is 1,000 Hz
+
+
+def test_phases_come_from_the_spectral_module():
+    assert audio.griffin_lim is spectral.griffin_lim

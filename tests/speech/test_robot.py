@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import torch
 import torchaudio.functional
 
-from rovolad_lib.speech import robot
+from rovolad_lib.speech import espeak, robot
 
 SENTENCE = "Kids are talking by the door."
 
@@ -148,3 +149,44 @@ def test_flatten_keeps_length_and_envelope_and_sets_the_pitch():
     assert power[95:106].mean() > 10 * power[120:181].mean()  # pulses at 100 Hz, little between the harmonics
     assert power[:1000].sum() > 10 * power[3000:].sum()  # the envelope still falls
     torch.testing.assert_close(flat, robot.flatten(sung, f0=100.0), rtol=0, atol=0)
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    """An espeak library that does not load; the next worker is a sound one again."""
+    library = tmp_path / "libespeak-ng.so"
+    library.write_bytes(b"this is no library")
+    robot.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(robot.espeakng_loader, "get_library_path", lambda: str(library))
+        yield
+    robot.close()
+
+
+def test_a_broken_espeak_is_not_taken_for_a_bad_text(broken):
+    for _ in range(2):  # the worker answers, and answers again
+        with pytest.raises(RuntimeError, match="espeak-ng failed: .*asked for .*'one'"):
+            robot.say("one")
+    with pytest.raises(ValueError, match="needs words"):
+        robot.say("")
+
+
+def test_an_espeak_that_does_not_start_is_not_taken_for_a_bad_text(monkeypatch):
+    sound = robot.say("one")
+    for reply, kind in ((b"!espeak-ng did not start", RuntimeError), (b"-no voice", ValueError)):
+        with monkeypatch.context() as patch, pytest.raises(kind, match=reply[1:].decode()):
+            patch.setattr(robot, "_ask", lambda request, reply=reply: reply)
+            robot.say("one")
+    assert torch.equal(robot.say("one"), sound)
+
+
+@pytest.mark.parametrize(("rate", "refused", "sign"), [(-1, 0, b"!"), (22050, 1, b"!"), (22050, 0, b"-")])
+def test_the_worker_tells_espeak_s_failures_from_the_request_s(monkeypatch, rate, refused, sign):
+    library = types.SimpleNamespace(
+        espeak_Initialize=lambda *_: rate, espeak_SetSynthCallback=lambda _: None, espeak_Synth=lambda *_: refused,
+        espeak_SetVoiceByName=lambda _: sign == b"-",
+    )  # fmt: skip
+    monkeypatch.setattr(espeak.ctypes, "CDLL", lambda _: library)
+    monkeypatch.setattr(espeak, "unload", lambda _: True)
+    request = {"text": "one", "voice": "en", "rate": None, "pitch": None, "pitch_range": None, "f0": None}
+    assert espeak.answer("any", request)[0][:1] == sign
