@@ -132,7 +132,7 @@ def _ask(request):
                 return answer
             _worker.close()
             code, _worker = _worker.process.returncode, None
-    raise RuntimeError(f"espeak-ng crashed twice (exit {code}) at {request}")
+    raise ValueError(f"espeak-ng crashed twice (exit {code}) at {request}")
 
 
 def _between(name, value, low, high):
