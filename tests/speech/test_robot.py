@@ -46,7 +46,9 @@ def run(code):
 def test_a_fork_has_a_worker_of_its_own():
     code = """if True:
         import os
+        import torch
         from rovolad_lib.speech import robot
+        torch.set_num_threads(1)  # a child of a fork cannot use its parent's OpenMP threads: torch's own limit
         first, pid = robot.say("one"), robot._worker.process.pid
         child = os.fork()
         if not child:
