@@ -9,14 +9,15 @@ from rovolad_lib.files import replacing
 from rovolad_lib.speech import audio, robot
 
 # name: espeak voice, words per minute, pitch, pitch range, gender, accent. No variant with breath (f2, f3, f5, Alicia,
-# whisper): espeak makes that of random numbers that nobody can seed, and the demo is to be the same everywhere.
+# whisper): espeak makes that of random numbers that nobody can seed, and the demo is to be the same everywhere. And none
+# too near to the flat robot (en-us, 110 Hz), which leaves nothing to convert.
 VOICES = {
     "ann": ("en-us+f1", 165, 60, 60, "female", "American"),
-    "bob": ("en-us+m3", 150, 35, 50, "male", "American"),
+    "bob": ("en-us+m8", 150, 30, 60, "male", "American"),
     "cat": ("en-gb-scotland+steph", 180, 65, 45, "female", "Scottish"),
     "dan": ("en-gb-x-rp+m7", 170, 40, 65, "male", "British"),
     "eve": ("en-029+linda", 155, 55, 70, "female", "Caribbean"),
-    "gus": ("en-gb-x-gbclan+grandpa", 160, 30, 55, "male", "Lancashire"),
+    "gus": ("en-gb-x-gbclan+klatt3", 160, 30, 60, "male", "Lancashire"),
     "ida": ("en-us-nyc+Andrea", 175, 50, 50, "female", "New York"),
     "joe": ("en-gb-x-gbcwmd+Michael", 185, 50, 40, "male", "West Midlands"),
 }

@@ -29,7 +29,7 @@ DENOISER = {
         "lr": 5e-4,
     },
 }
-REHEARSAL = {"budget": {"seconds": 120}}  # on the demo corpus `small` shows that all works, it answers nothing
+REHEARSAL = {"budget": {"seconds": 180}}  # on the demo corpus `small` shows that all works, it answers nothing
 
 
 def denoiser(preset, demo):
