@@ -89,6 +89,6 @@ def test_every_size_of_a_run_is_complete():
     ):
         assert list(sizes) == ["smoke", "small", "full"] and all(set(size) == wanted for size in sizes.values())
     assert presets.denoiser("small", demo=False) == presets.DENOISER["small"]
-    assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 120}
+    assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 180}
     assert presets.denoiser("small", demo=True)["model"] == presets.DENOISER["small"]["model"]
     assert presets.denoiser("smoke", demo=True) == presets.DENOISER["smoke"]
