@@ -48,42 +48,53 @@ def fit(
     if force:
         (run / "checkpoint.pt").unlink(missing_ok=True)
     accelerator = Accelerator(cpu=str(device) == "cpu")
-    model.to(accelerator.device).train()
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad], lr, betas, weight_decay=weight_decay, fused=True
-    )
+    learned = [p for p in model.to(accelerator.device).train().parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr, betas, weight_decay=weight_decay, fused=True)
     trained, optimizer = accelerator.prepare(model, optimizer)
     if steps is None:
-        steps = _budget(
-            Path(plan or run / "budget.json"), run, trained, optimizer, step, batches, seconds, accelerator, seed
-        )
+        plan = Path(plan or run / "budget.json")
+        steps = _budget(plan, run, trained, optimizer, step, batches, seconds, accelerator, seed)
     average = copy.deepcopy(model).requires_grad_(False)
     state = _restore(run, model, average, optimizer)
-    first, rows, spent = state["step"], state["rows"], state["seconds"]
+    first, log, saved = state["step"], _Log(state["rows"]), 0.0
     loader = DataLoader(batches, batch_size=None, sampler=range(first, steps), num_workers=workers)
-    started = saved = time.monotonic()
-    sums, progress = {}, tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps)
-    for i, batch in zip(range(first, steps), loader, strict=True):
-        torch.manual_seed(seed * 1_000_003 + i)
-        _set_rate(optimizer, lr * _schedule(i, steps, warmup))
-        losses = _update(trained, optimizer, step, _to(batch, accelerator.device), accelerator, clip, i, run)
-        _follow(average, model, min(ema, (1 + i) / (10 + i)))
-        sums = {name: sums.get(name, 0.0) + float(value) for name, value in losses.items()}
-        now = time.monotonic()
-        if (i + 1) % SMOOTH == 0 or i + 1 == steps:
-            count = (i % SMOOTH) + 1
-            rows.append({"step": i + 1, **{k: v / count for k, v in sums.items()}, "seconds": spent + now - started})
-            progress.set_postfix(loss=f"{rows[-1]['loss']:.4f}", refresh=False)
-            sums = {}
-        progress.update()
-        if now - saved > every or i + 1 == steps:
-            if (i + 1) % SMOOTH == 0 or i + 1 == steps:  # a log row is never split by a checkpoint
-                _checkpoint(run, model, average, optimizer, i + 1, rows, spent + now - started)
-                saved = now
-    progress.close()
+    with tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps) as progress:
+        for i, batch in zip(range(first, steps), loader, strict=True):
+            torch.manual_seed(seed * 1_000_003 + i)
+            _set_rate(optimizer, lr * _schedule(i, steps, warmup))
+            log.add(_update(trained, optimizer, step, _to(batch, accelerator.device), accelerator, clip, i, run))
+            _follow(average, model, min(ema, (1 + i) / (10 + i)))
+            last = i + 1 == steps
+            if (i + 1) % SMOOTH == 0 or last:
+                row = log.close(i + 1)
+                progress.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
+                if last or row["seconds"] - saved > every:  # only here: a log row is never split by a checkpoint
+                    _checkpoint(run, model, average, optimizer, i + 1, log.rows)
+                    saved = row["seconds"]
+            progress.update()
     model.load_state_dict(average.state_dict())
     model.eval()
-    return Fit(pd.DataFrame(rows), steps, spent + time.monotonic() - started if first < steps else spent)
+    return Fit(pd.DataFrame(log.rows), steps, log.rows[-1]["seconds"])
+
+
+class _Log:
+    """The rows of log.csv: losses averaged over up to SMOOTH steps, and the seconds of training since its first step."""
+
+    def __init__(self, rows):
+        self.rows, self.sums, self.count = rows, {}, 0
+        self.began = time.monotonic() - (rows[-1]["seconds"] if rows else 0.0)
+
+    def add(self, losses):
+        """Take in the losses of one step."""
+        self.sums = {name: self.sums.get(name, 0.0) + float(value) for name, value in losses.items()}
+        self.count += 1
+
+    def close(self, step):
+        """End a row at the number of steps taken and return it."""
+        means = {name: total / self.count for name, total in self.sums.items()}
+        self.rows.append({"step": step, **means, "seconds": time.monotonic() - self.began})
+        self.sums, self.count = {}, 0
+        return self.rows[-1]
 
 
 def _update(model, optimizer, step, batch, accelerator, clip, index, run):
@@ -142,13 +153,13 @@ def _budget(plan, run, model, optimizer, step, batches, seconds, accelerator, se
     return json.loads(plan.read_text(encoding="utf-8"))["steps"]
 
 
-def _checkpoint(run, model, average, optimizer, step, rows, seconds):
+def _checkpoint(run, model, average, optimizer, step, rows):
     """Write everything a resumed run needs, and the log, each whole or not at all; of many processes the first writes."""
     if not PartialState().is_main_process:
         return
     state = {
         "model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-        "step": step, "rows": rows, "seconds": seconds,
+        "step": step, "rows": rows,
     }  # fmt: skip
     with replacing(run / "checkpoint.pt") as file:
         torch.save(state, file)
@@ -160,7 +171,7 @@ def _restore(run, model, average, optimizer):
     """Load the run's checkpoint if there is one; weights only, nothing is unpickled."""
     path = run / "checkpoint.pt"
     if not path.exists():
-        return {"step": 0, "rows": [], "seconds": 0.0}
+        return {"step": 0, "rows": []}
     state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
