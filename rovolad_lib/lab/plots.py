@@ -77,6 +77,23 @@ def bars(table, x, hue, metrics, title, path=None):
             means.to_csv(temporary, encoding="utf-8", lineterminator="\n")
 
 
+def lines(table, x, y, hue, title, path=None):
+    """Plot one panel of lines on logarithmic axes, one line a value of `hue`; equal powers of x are parallel lines.
+
+    table: DataFrame with the columns x, y and hue, x and y above 0; title: the answer, computed; path: picture file or
+    None, the table goes to a .csv of the same name beside it.
+    """
+    with _figure(1, title, path) as (axis,):
+        sns.lineplot(table, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axis, palette="colorblind")
+        axis.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        axis.set_xticks(table[x].unique(), [f"{value:g}" for value in table[x].unique()])
+        axis.minorticks_off()
+        axis.legend(title="", frameon=False)
+    if path is not None:
+        with replacing(Path(path).with_suffix(".csv")) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.4g")
+
+
 def spectrograms(waves, path=None, sample_rate=16000, title=""):
     """Plot spectrograms side by side on one scale, 80 dB deep.
 

@@ -1,0 +1,104 @@
+"""Times that can be trusted: rivals take turns in one run, and what is said of them are ratios with their spread."""
+
+import time
+
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+
+
+def take_turns(calls, rounds=7, warmup=2, device="cpu"):
+    """Return the seconds of each call, rivals one after the other, round by round, so that a slow moment meets all.
+
+    calls: dict name -> function without arguments; rounds: rows of the result; warmup: uncounted rounds before.
+    device: "cuda" waits for the GPU before each look at the clock. Returns a DataFrame (rounds, names) in s.
+    """
+    wait = torch.cuda.synchronize if str(device).startswith("cuda") else (lambda: None)
+    rows = []
+    for _ in tqdm(range(warmup + rounds), desc=", ".join(calls)[:40], mininterval=2.0):
+        row = {}
+        for name, call in calls.items():
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            row[name] = time.perf_counter() - start
+        rows.append(row)
+    return pd.DataFrame(rows[warmup:])
+
+
+def spread(values):
+    """Return the median and the quartiles of a series as {"median", "low", "high"}."""
+    low, median, high = values.quantile([0.25, 0.5, 0.75])
+    return {"median": median, "low": low, "high": high}
+
+
+def flops(call):
+    """Return the floating-point operations of matrix products, convolutions and attention in one call, an int.
+
+    source: torch.utils.flop_counter; element-wise work is not counted, so a rate from it is a lower bound.
+    """
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def matrix_product(size=2048, device="cpu"):
+    """Return a function that multiplies two (size, size) float32 matrices, and its floating-point operations.
+
+    It is the machine's own limit beside which arithmetic rates are stated.
+    """
+    a, b = torch.randn(2, size, size, device=device)
+    return (lambda: a @ b), 2 * size**3
+
+
+class Stopwatch:
+    """A function that adds up the seconds that are spent inside it; resets by `seconds = 0`.
+
+    call: any function. On a GPU the time is the host's, so wait for the device inside `call` where that matters.
+    """
+
+    def __init__(self, call):
+        self.call, self.seconds = call, 0.0
+
+    def __call__(self, *args, **kwargs):
+        start = time.perf_counter()
+        result = self.call(*args, **kwargs)
+        self.seconds += time.perf_counter() - start
+        return result
+
+
+def training_step(model, step, batch, lr=1e-3):
+    """Return a function that takes one optimiser step of a model: forward, backward, AdamW.
+
+    model: nn.Module; step: (model, batch) -> {"loss", ...}, as for `train.fit`; batch: what step takes.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr, fused=True)
+
+    def one():
+        optimizer.zero_grad(set_to_none=True)
+        step(model, batch)["loss"].backward()
+        optimizer.step()
+
+    return one
+
+
+def diffusers_walk(denoise, x, times, prior):
+    """Sample by diffusers' DPM-Solver++ (2M) along the same times, as its users do: one `step` an evaluation.
+
+    denoise: (x (N, E, T), t (N,)) -> x0 estimate; x: state at times[0]; times: (n + 1,) falling to 0; prior: Gaussian of
+    scale 1. Returns the x0 estimate (N, E, T). Errors: ImportError without the extra `peers`.
+    """
+    try:
+        from diffusers import DPMSolverMultistepScheduler
+    except ImportError as error:
+        raise ImportError(f"diffusers is not installed ({error}): pip install 'rovolad[peers]'") from error
+    scheduler = DPMSolverMultistepScheduler(prediction_type="sample", lower_order_final=False)
+    scheduler.set_timesteps(len(times) - 1)
+    scheduler.sigmas = (-prior.log_snr(times)).exp().float()  # any schedule can be put in its place
+    scheduler.timesteps = torch.arange(len(times) - 1)
+    scheduler.set_begin_index(0)
+    for step, t in zip(scheduler.timesteps, times, strict=False):
+        x = scheduler.step(denoise(x, t.to(x).expand(len(x))), step, x).prev_sample
+    return x
