@@ -8,6 +8,7 @@ from rovolad_lib.speech.batches import SpeakerBatches, pad
 
 ALIGNS = ("dtw", "linear", "none")
 REST = 32  # frames: of a one-off recording at least so many have to be left beside the crop for a context of their own
+TIE_S = 1e-4  # times that differ by no more are one time
 
 
 def beside(person, robot, frame_map, align):
@@ -107,13 +108,14 @@ class Pairs:
         if self.speaker[i] < 0:
             return self.others[:0]
         pool = self.others[self.bounds[self.speaker[i]] : self.bounds[self.speaker[i] + 1]]
-        overlaps = (self.path[pool] == self.path[i]) & (self.start[pool] < self.end[i]) & (self.end[pool] > self.start[i])
+        start, end = self.start[i] + TIE_S, self.end[i] - TIE_S
+        overlaps = (self.path[pool] == self.path[i]) & (self.start[pool] < end) & (self.end[pool] > start)
         pool = pool[~overlaps & (pool != i)]
         same = (self.text[pool] == self.text[i]) & (self.text[i] >= 0)
         if not same.all():
             return pool[~same]
         # The same words in exactly the same time are one recording in two files.
-        return pool[numpy.abs((self.end - self.start)[pool] - (self.end[i] - self.start[i])) > 1e-6]
+        return pool[numpy.abs(self.end[pool] - self.start[pool] - (self.end[i] - self.start[i])) > TIE_S]
 
     def _heard(self, i, start, random):
         if self.oneoff != "self" or self.speaker[i] >= 0:
