@@ -60,7 +60,7 @@ class SpeakerBatches:
     weighting: "speaker", or "corpus": no epochs; each place goes to a random speaker of a random corpus, so that a
         small corpus is heard as often as a large one. One-off rows count as speakers of their corpus; a place that
         falls to one of them is filled with `utterances` random ones of that corpus.
-    oneoff: "out" leaves one-off rows out, "unconditional" and "self" keep them (what they mean is up to `speech.pairs`).
+    oneoff: "out" leaves one-off rows out; "unconditional" and "self" keep them alike (`speech.pairs` tells them apart).
     oneoff_share: None: a one-off row is a speaker of its own, one row in its place, so that millions of them beside
         few speakers make up nearly all of an epoch. Above 0 and below 1: this share of a batch's places, rounded, at
         least one and not all, goes to one-off rows, `utterances` of them a place. An epoch then visits every speaker
@@ -89,10 +89,10 @@ class SpeakerBatches:
             self._rows = self._rows[: self._starts[-1]]
         if not len(self._rows):
             raise ValueError(f"a manifest of {len(manifest)} rows, none of them to use; accepted are one or more")
-        self._named, self._alone = len(names), len(self._rows) - self._starts[-1]
-        self._own = 0 if oneoff_share is None else self._oneoff_places(oneoff_share)
-        self._voices = self._named + (0 if self._own else self._alone)
-        self.per_epoch = -(-self._voices // (speakers - self._own))
+        self._named, self._alone = len(names), len(self._rows) - self._starts[-1]  # speakers, one-off rows
+        self._reserved = 0 if oneoff_share is None else self._oneoff_places(oneoff_share)
+        self._voices = self._named + (0 if self._reserved else self._alone)
+        self.per_epoch = -(-self._voices // (speakers - self._reserved))
         self._by_corpus = self._corpora(manifest["corpus"]) if weighting == "corpus" else None
         self._orders = {}
 
@@ -104,37 +104,39 @@ class SpeakerBatches:
         if self.weighting == "corpus":
             chosen = self._draw(random)
         else:
-            voices = self._turn(i, 0, self._voices, self.speakers - self._own, self.per_epoch)
+            voices = self._turn(i, 0, self._voices, self.speakers - self._reserved, self.per_epoch)
             chosen = [(self._of(voice), self.utterances) for voice in numpy.sort(voices)]
         batch = []
         for rows, wanted in chosen:
             batch += random.choice(rows, min(wanted, len(rows)), replace=False).tolist()
-        if self._own:
-            many = self._own * self.utterances
+        if self._reserved:
+            many = self._reserved * self.utterances
             turn = self._turn(i, 2, self._alone, many, max(1, self._alone // many))
             batch += self._rows[self._starts[-1] + turn].tolist()
         return batch
 
     def counts(self):
-        """Return how many there are, as {name: count}.
+        """Return what there is to draw from and, weighting "corpus" aside, what an epoch holds, as {name: count}.
 
-        speakers; few: speakers of fewer rows than `utterances`; oneoff: one-off rows that may come; and, but for the
-        weighting "corpus", of an epoch: batches; last: places taken by speakers in its last batch; rows visited.
+        returns: speakers; few: those of fewer rows than `utterances`; oneoff: one-off rows that may come; and of an
+            epoch: batches; last: speakers in its last batch, lone one-off rows among them; rows: rows it visits.
         """
         sizes = numpy.diff(self._starts)
         counts = {"speakers": self._named, "few": (sizes < self.utterances).sum(), "oneoff": self._alone}
         if self.weighting == "speaker":
-            alone = self.per_epoch * min(self._own * self.utterances, self._alone) if self._own else self._alone
+            alone = self.per_epoch * min(self._reserved * self.utterances, self._alone) if self._reserved else self._alone
             counts["batches"] = self.per_epoch
-            counts["last"] = self._voices - (self.per_epoch - 1) * (self.speakers - self._own)
+            counts["last"] = self._voices - (self.per_epoch - 1) * (self.speakers - self._reserved)
             counts["rows"] = numpy.minimum(sizes, self.utterances).sum() + alone
         return {name: int(count) for name, count in counts.items()}
 
     def _oneoff_places(self, share):
+        """Return how many of a batch's places are reserved for one-off rows."""
         if not 0 < share < 1 or self.speakers < 2 or not self._named or self.weighting == "corpus":
-            given = f"{share}, among {self._named} speakers, {self.speakers} places a batch, weighting {self.weighting!r}"
-            accepted = "above 0 and below 1, among 1 speaker or more, from 2 places, weighting 'speaker'"
-            raise ValueError(f"oneoff_share is {given}; accepted are {accepted}")
+            raise ValueError(
+                f"oneoff_share is {share}, among {self._named} speakers, {self.speakers} places a batch, weighting "
+                f"{self.weighting!r}; accepted are above 0 and below 1, among 1 or more, from 2, weighting 'speaker'"
+            )
         return min(max(1, round(share * self.speakers)), self.speakers - 1) if self._alone else 0
 
     def _corpora(self, corpus):

@@ -47,6 +47,8 @@ class Pairs:
         recording, nothing of the item in it; nothing where the recording is too short for that, see `counts`), or
         "out" (there is none in a batch).
 
+    errors: ValueError as SpeakerBatches, `beside` and `pad`.
+
     pairs[i] -> {"x0": (N, E, T), "robot": (N, E, T), "mask": (N, T) bool or None, "context": (N, E, T2),
     "context_mask": (N, T2) bool, "drop": (N,) bool}. An item that hears nothing is one with its context dropped.
     """
@@ -60,8 +62,10 @@ class Pairs:
         self.others = self.keep[numpy.argsort(self.speaker[self.keep], kind="stable")]  # one-off ones, then by speaker
         self.bounds = numpy.searchsorted(self.speaker[self.others], numpy.arange(self.speaker.max() + 2))
         speakers = min(speakers, _voices(numpy.diff(self.bounds), self.bounds[0], oneoff, oneoff_share))
-        self.sampler = SpeakerBatches(table[["speaker", "corpus"]].iloc[self.keep], speakers, max(1, batch // speakers), seed,
-                                      weighting, oneoff, oneoff_share)  # fmt: skip
+        self.sampler = SpeakerBatches(
+            table[["speaker", "corpus"]].iloc[self.keep], speakers, max(1, batch // speakers), seed, weighting, oneoff,
+            oneoff_share,
+        )  # fmt: skip
         self.seed, self.align, self.mode, self.masked, self.oneoff = seed, align, mode, masked, oneoff
         self.crop, self.length, self.multiple = crop, length, multiple
         self.references, self.context_frames, self.dropout = references, context_frames, dropout
@@ -84,8 +88,9 @@ class Pairs:
         }  # fmt: skip
 
     def counts(self):
-        """Return SpeakerBatches.counts, and lone: speakers of one recording, who hear nothing; short: one-off
-        recordings that are too short for oneoff "self" and hear nothing either.
+        """Return SpeakerBatches.counts and who of them hears nothing, as {name: count}.
+
+        returns: lone: speakers of one recording; short: one-off recordings too short for oneoff "self", 0 without it.
         """
         frames = self.latents.lengths().numpy()[self.others[: self.bounds[0]]]
         short = int(self._short(frames).sum()) if self.oneoff == "self" else 0
@@ -114,8 +119,8 @@ class Pairs:
         same = (self.text[pool] == self.text[i]) & (self.text[i] >= 0)
         if not same.all():
             return pool[~same]
-        # The same words in exactly the same time are one recording in two files.
-        return pool[numpy.abs(self.end[pool] - self.start[pool] - (self.end[i] - self.start[i])) > TIE_S]
+        longer = self.end[pool] - self.start[pool] - (self.end[i] - self.start[i])
+        return pool[numpy.abs(longer) > TIE_S]  # the same words in exactly the same time are one recording in two files
 
     def _heard(self, i, start, random):
         if self.oneoff != "self" or self.speaker[i] >= 0:
