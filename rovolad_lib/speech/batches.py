@@ -105,10 +105,11 @@ class SpeakerBatches:
             chosen = self._draw(random)
         else:
             voices = self._turn(i, 0, self._voices, self.speakers - self._reserved, self.per_epoch)
-            chosen = [(self._of(voice), self.utterances) for voice in numpy.sort(voices)]
+            chosen = [(self._of(voice), self.utterances) for voice in sorted(voices.tolist())]
         batch = []
         for rows, wanted in chosen:
-            batch += random.choice(rows, min(wanted, len(rows)), replace=False).tolist()
+            few = min(wanted, len(rows))  # a choice of one among one is slow, and draws nothing from the generator
+            batch += (random.choice(rows, few, replace=False) if len(rows) > 1 else rows).tolist()
         if self._reserved:
             many = self._reserved * self.utterances
             turn = self._turn(i, 2, self._alone, many, max(1, self._alone // many))
@@ -119,12 +120,14 @@ class SpeakerBatches:
         """Return what there is to draw from and, weighting "corpus" aside, what an epoch holds, as {name: count}.
 
         returns: speakers; few: those of fewer rows than `utterances`; oneoff: one-off rows that may come; and of an
-            epoch: batches; last: speakers in its last batch, lone one-off rows among them; rows: rows it visits.
+            epoch: batches; last: speakers in its last batch, a one-off row being one where there is no share; rows:
+            those it visits.
         """
         sizes = numpy.diff(self._starts)
         counts = {"speakers": self._named, "few": (sizes < self.utterances).sum(), "oneoff": self._alone}
         if self.weighting == "speaker":
-            alone = self.per_epoch * min(self._reserved * self.utterances, self._alone) if self._reserved else self._alone
+            shared = self.per_epoch * min(self._reserved * self.utterances, self._alone)
+            alone = shared if self._reserved else self._alone
             counts["batches"] = self.per_epoch
             counts["last"] = self._voices - (self.per_epoch - 1) * (self.speakers - self._reserved)
             counts["rows"] = numpy.minimum(sizes, self.utterances).sum() + alone

@@ -157,7 +157,7 @@ def _codes(column):
 
 
 def _voices(sizes, alone, oneoff, share):
-    """Count who can have a place of a batch: the speakers (sizes: rows of each), and the one-off rows or their share."""
+    """Count who can have a place: the speakers (sizes: rows of each), and the one-off rows or their share."""
     named = numpy.count_nonzero(sizes)
     if share is not None and alone and oneoff != "out":
         return max(2, int(named / (1 - share)))
