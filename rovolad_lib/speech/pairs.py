@@ -1,17 +1,23 @@
 """Training items of the denoiser: a person's latents, the robot's beside them, and other recordings of that person."""
 
+import numpy
+import pandas
 import torch
 
 from rovolad_lib.speech.batches import SpeakerBatches, pad
 
 ALIGNS = ("dtw", "linear", "none")
+REST = 32  # frames: of a one-off recording at least so many have to be left beside the crop for a context of their own
+TIE_S = 1e-4  # times that differ by no more are one time
 
 
 def beside(person, robot, frame_map, align):
     """Return the robot's latents on the person's time axis.
 
-    person: (E, T); robot: (E, R); frame_map: (T,) long; align: dtw (by the map), linear (one even stretch), or none (the
-    robot as it spoke, R frames). Returns (E, T), or (E, R) for none.
+    person: (E, T); robot: (E, R); frame_map: (T,) long.
+    align: "dtw" (by the map), "linear" (one even stretch), or "none" (the robot as it spoke).
+    returns: (E, T), or (E, R) for "none".
+    errors: ValueError for another align.
     """
     if align == "dtw":
         return robot[:, frame_map]
@@ -26,42 +32,53 @@ def beside(person, robot, frame_map, align):
 class Pairs:
     """An endless sequence of batches, a pure function of (seed, i).
 
-    latents: Latents of `table`; table: manifest rows; keep: positions in the table that may be used, for items and for
-    context alike; batch: about N items, of at most `speakers` people, see SpeakerBatches; align: dtw | linear | none;
-    mode: pre | post | even; masked: False gives mask None, so that padding is trained on as if it were speech;
-    crop: longest item in frames, cut anywhere; length: fixed length of the batch (None: the longest item, in whole
-    multiples of `multiple`); references: at most so many other recordings as context, of other texts where there are
-    any, together at most `context_frames`; dropout: share of items whose context is dropped.
+    latents: Latents of `table`.
+    table: manifest rows with the columns speaker, corpus, text, path, start and end.
+    keep: positions in the table that may be used, for items and for context alike.
+    batch: about N items, of at most `speakers` people; weighting, oneoff_share: see SpeakerBatches.
+    align: "dtw", "linear" or "none", see `beside`; mode: see `pad`.
+    masked: False gives mask None, so that padding is trained on as if it were speech.
+    crop: longest item in frames, cut anywhere; with align "none" nothing is cut.
+    length: fixed length of the batch; None: the longest item's, in whole multiples of `multiple`.
+    references: at most so many other recordings as context, of other texts where there are any, together at most
+        `context_frames`.
+    dropout: share of items whose context is dropped.
+    oneoff: what a recording without a speaker hears: "unconditional" (nothing), "self" (another crop of the same
+        recording, nothing of the item in it; nothing where the recording is too short for that, see `counts`), or
+        "out" (there is none in a batch).
+
+    errors: ValueError as SpeakerBatches, `beside` and `pad`.
 
     pairs[i] -> {"x0": (N, E, T), "robot": (N, E, T), "mask": (N, T) bool or None, "context": (N, E, T2),
-    "context_mask": (N, T2) bool, "drop": (N,) bool}. Someone without any other recording is an item with its context dropped.
+    "context_mask": (N, T2) bool, "drop": (N,) bool}. An item that hears nothing is one with its context dropped.
     """
 
     def __init__(self, latents, table, keep, *, batch=64, speakers=16, seed=0, align="dtw", mode="post", masked=True,
-                 crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1):  # fmt: skip
-        self.latents, self.keep = latents, list(keep)
-        self.text = table.text.tolist()
-        self.speaker = [
-            s if isinstance(s, str) else None for s in table.speaker
-        ]  # NaN would be someone, and in a worker another one
-        speakers = min(speakers, _voices(table, keep))
-        self.sampler = SpeakerBatches(table.iloc[self.keep], speakers, max(1, batch // speakers), seed)
-        self.others = {}
-        for i in self.keep:
-            self.others.setdefault(self.speaker[i], []).append(i)
-        self.seed, self.align, self.mode, self.masked = seed, align, mode, masked
+                 crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1, weighting="speaker",
+                 oneoff="unconditional", oneoff_share=None):  # fmt: skip
+        self.latents, self.keep = latents, numpy.array(keep, dtype=numpy.int64)
+        self.speaker, self.text, self.path = (_codes(table[name]) for name in ("speaker", "text", "path"))
+        self.start, self.end = (table[name].to_numpy(numpy.float64) for name in ("start", "end"))
+        self.others = self.keep[numpy.argsort(self.speaker[self.keep], kind="stable")]  # one-off ones, then by speaker
+        self.bounds = numpy.searchsorted(self.speaker[self.others], numpy.arange(self.speaker.max() + 2))
+        speakers = min(speakers, _voices(numpy.diff(self.bounds), self.bounds[0], oneoff, oneoff_share))
+        self.sampler = SpeakerBatches(
+            table[["speaker", "corpus"]].iloc[self.keep], speakers, max(1, batch // speakers), seed, weighting, oneoff,
+            oneoff_share,
+        )  # fmt: skip
+        self.seed, self.align, self.mode, self.masked, self.oneoff = seed, align, mode, masked, oneoff
         self.crop, self.length, self.multiple = crop, length, multiple
         self.references, self.context_frames, self.dropout = references, context_frames, dropout
 
     def __getitem__(self, i):
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
-        chosen = [self.keep[j] for j in self.sampler[i]]
-        people, robots = zip(*(self._pair(j, random) for j in chosen), strict=True)
+        chosen = self.keep[self.sampler[i]].tolist()
+        people, robots, starts = zip(*(self._pair(j, random) for j in chosen), strict=True)
         length = self.length or max(max(p.shape[1], r.shape[1]) for p, r in zip(people, robots, strict=True))
         length += -length % self.multiple
         x0, mask = pad([p[:, :length] for p in people], self.mode, length, self.multiple)
         robot, robot_mask = pad([r[:, :length] for r in robots], self.mode, length, self.multiple)
-        contexts = [self.context(j, random) for j in chosen]
+        contexts = [self._heard(j, start, random) for j, start in zip(chosen, starts, strict=True)]
         longest = max(self.multiple, *(c.shape[1] for c in contexts))  # at least one token, if only of padding
         context, context_mask = pad(contexts, "post", longest + -longest % self.multiple, self.multiple)
         drop = torch.rand(len(chosen), generator=random) < self.dropout
@@ -70,23 +87,62 @@ class Pairs:
             "context": context, "context_mask": context_mask, "drop": drop | ~context_mask.any(1),
         }  # fmt: skip
 
+    def counts(self):
+        """Return SpeakerBatches.counts and who of them hears nothing, as {name: count}.
+
+        returns: lone: speakers of one recording; short: one-off recordings too short for oneoff "self", 0 without it.
+        """
+        frames = self.latents.lengths().numpy()[self.others[: self.bounds[0]]]
+        short = int(self._short(frames).sum()) if self.oneoff == "self" else 0
+        return self.sampler.counts() | {"lone": int((numpy.diff(self.bounds) == 1).sum()), "short": short}
+
     def context(self, i, random, references=None):
-        """Return other recordings of the speaker of utterance i, joined and cut: (E, T2), T2 = 0 for a lone one."""
-        pool = [j for j in self.others.get(self.speaker[i], []) if j != i] if self.speaker[i] is not None else []
-        pool = [j for j in pool if self.text[j] != self.text[i]] or pool
+        """Return other recordings of the speaker of utterance i, joined and cut: (E, T2), T2 = 0 for a lone one.
+
+        i: position in the table; random: torch.Generator; references: how many, None is a random count.
+        """
+        pool = self._pool(i)
         count = references or int(torch.randint(min(1, self.references), self.references + 1, (), generator=random))
-        picked = [pool[k] for k in torch.randperm(len(pool), generator=random)[:count].tolist()]
+        picked = pool[torch.randperm(len(pool), generator=random)[:count].numpy()].tolist()
         parts = [self.latents[j][0] for j in picked] or [self.latents[i][0][:, :0]]
         cut = [_cut(p, -(-self.context_frames // len(parts)), random) for p in parts]
         return torch.cat(cut, dim=1)[:, : self.context_frames]
 
+    def _pool(self, i):
+        """Return the positions of what utterance i may hear."""
+        if self.speaker[i] < 0:
+            return self.others[:0]
+        pool = self.others[self.bounds[self.speaker[i]] : self.bounds[self.speaker[i] + 1]]
+        start, end = self.start[i] + TIE_S, self.end[i] - TIE_S
+        overlaps = (self.path[pool] == self.path[i]) & (self.start[pool] < end) & (self.end[pool] > start)
+        pool = pool[~overlaps & (pool != i)]
+        same = (self.text[pool] == self.text[i]) & (self.text[i] >= 0)
+        if not same.all():
+            return pool[~same]
+        longer = self.end[pool] - self.start[pool] - (self.end[i] - self.start[i])
+        return pool[numpy.abs(longer) > TIE_S]  # the same words in exactly the same time are one recording in two files
+
+    def _heard(self, i, start, random):
+        if self.oneoff != "self" or self.speaker[i] >= 0:
+            return self.context(i, random)
+        person = self.latents[i][0]
+        if not self.references or self._short(person.shape[1]):
+            return person[:, :0]
+        rest = max(person[:, :start], person[:, start + self.crop :], key=lambda part: part.shape[1])
+        return _cut(rest, self.context_frames, random)
+
+    def _short(self, frames):
+        """Say whether some crop would leave fewer than REST frames on both of its sides, or nothing is cropped."""
+        return (frames < self.crop + 2 * REST - 1) | (self.align == "none")
+
     def _pair(self, i, random):
+        """Return the item (E, T), the robot's latents beside it, and the frame at which it begins."""
         person, robot, frame_map = self.latents[i]
         robot = beside(person, robot, frame_map, self.align)
         if self.align == "none" or person.shape[1] <= self.crop:
-            return person, robot
+            return person, robot, 0
         start = int(torch.randint(person.shape[1] - self.crop + 1, (), generator=random))
-        return person[:, start : start + self.crop], robot[:, start : start + self.crop]
+        return person[:, start : start + self.crop], robot[:, start : start + self.crop], start
 
 
 def _cut(frames, longest, random):
@@ -95,7 +151,14 @@ def _cut(frames, longest, random):
     return frames[:, start : start + longest]
 
 
-def _voices(table, keep):
-    """Count the voices: every speaker, and every utterance without a speaker."""
-    speaker = table.speaker.iloc[keep]
-    return int(speaker.nunique() + speaker.isna().sum())
+def _codes(column):
+    """Number the values of a column, null being -1: a worker gets whole numbers, no strings."""
+    return pandas.factorize(column)[0].astype("int32")
+
+
+def _voices(sizes, alone, oneoff, share):
+    """Count who can have a place: the speakers (sizes: rows of each), and the one-off rows or their share."""
+    named = numpy.count_nonzero(sizes)
+    if share is not None and alone and oneoff != "out":
+        return max(2, int(named / (1 - share)))
+    return max(1, named + (0 if oneoff == "out" else int(alone)))

@@ -4,11 +4,13 @@ import numpy
 import pandas
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from rovolad_lib.speech.latents import Latents
-from rovolad_lib.speech.pairs import Pairs, beside
+from rovolad_lib.speech.pairs import REST, Pairs, beside
 
 SPEAKERS = ["a", "a", "a", "a", "b", "b", "lone", None, None]
 TEXTS = ["x", "x", "y", "z", "x", "x", "x", "y", "z"]
@@ -18,25 +20,45 @@ ALONE = {6, 7, 8}  # positions without another recording of their speaker
 TEXT = pandas.StringDtype("pyarrow", na_value=numpy.nan)  # as the manifest's columns: nulls come as NaN
 
 
+def rows(speakers, texts, frames, paths=None, starts=0.0):
+    """Make a manifest's columns; a frame is 20 ms, a recording of its own file where no paths are given."""
+    paths = [f"{i}.flac" for i in range(len(speakers))] if paths is None else paths
+    columns = {"speaker": speakers, "text": texts, "corpus": ["c"] * len(speakers), "path": paths}
+    columns = {name: pandas.array(column, TEXT) for name, column in columns.items()}
+    table = pandas.DataFrame(columns | {"start": starts}, index=range(len(speakers)))
+    return table.assign(end=table.start + numpy.array(frames) * 0.02)
+
+
+def hold(folder, frames, robot):
+    """Latents that say where they are from: (utterance + 1, frame); the robot's utterance is negative."""
+    maps = [(torch.arange(n) * r) // n for n, r in zip(frames, robot, strict=True)]
+    tensors = {"map": torch.cat(maps).int()}
+    for name, starts, counts, sign in (("frames", "starts", frames, 1), ("robot_frames", "robot_starts", robot, -1)):
+        parts = [[sign * (i + 1), k] for i, n in enumerate(counts) for k in range(n)]
+        tensors[name] = torch.tensor(parts, dtype=torch.float16)
+        tensors[starts] = torch.tensor([0, *counts]).cumsum(0)
+    save_file(tensors, folder / "all.safetensors", {"ids": "[]"})
+    return Latents(folder / "all.safetensors")
+
+
 @pytest.fixture(scope="module")
 def table():
-    columns = {"speaker": pandas.array(SPEAKERS, TEXT), "text": pandas.array(TEXTS, TEXT), "corpus": "c"}
-    return pandas.DataFrame(columns, index=range(len(SPEAKERS)))
+    return rows(SPEAKERS, TEXTS, FRAMES)
 
 
 @pytest.fixture(scope="module")
 def latents(tmp_path_factory):
-    """Latents that say where they are from: (utterance + 1, frame); the robot's utterance is negative."""
-    frames = [[[i + 1, k] for k in range(n)] for i, n in enumerate(FRAMES)]
-    robot = [[[-i - 1, k] for k in range(n)] for i, n in enumerate(ROBOT)]
-    maps = [(torch.arange(n) * r) // n for n, r in zip(FRAMES, ROBOT, strict=True)]
-    path = tmp_path_factory.mktemp("latents") / "all.safetensors"
-    tensors = {"map": torch.cat(maps).int()}
-    for name, starts, parts in (("frames", "starts", frames), ("robot_frames", "robot_starts", robot)):
-        tensors[name] = torch.tensor(sum(parts, []), dtype=torch.float16)
-        tensors[starts] = torch.tensor([0] + [len(p) for p in parts]).cumsum(0)
-    save_file(tensors, path, {"ids": "[]"})
-    return Latents(path)
+    return hold(tmp_path_factory.mktemp("latents"), FRAMES, ROBOT)
+
+
+LONG = [300, 40, 128 + 2 * REST - 2, 128 + 2 * REST - 1, 200, 30]  # the first four without a speaker
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Recordings, most of them without a speaker, some long enough for a context of their own, and their table."""
+    table = rows([None, None, None, None, "a", "a"], list("uvwxyz"), LONG)
+    return hold(tmp_path_factory.mktemp("alone"), LONG, [n + 3 for n in LONG]), table
 
 
 def make(latents, table, **options):
@@ -182,3 +204,73 @@ def test_only_what_may_be_used_is_used(latents, table):
         i = int(item["x0"][0, 0]) - 1
         assert i in (0, 3, 5) and set(item["context"][0].tolist()) <= {{0: 4, 3: 1}.get(i)}
         assert item["drop"] or i != 5
+
+
+TAKE = some.tuples(*(some.integers(0, 2) for _ in range(4)), some.integers(1, 3))
+
+
+@settings(deadline=None, max_examples=60)
+@given(some.lists(TAKE, min_size=1, max_size=12))
+def test_context_is_all_but_what_holds_the_target(tmp_path_factory, takes):
+    """Few speakers, texts, files and times, so that utterances share them in every way."""
+    speakers, texts = [[None, "a", "b"][take[0]] for take in takes], [[None, "x", "y"][take[1]] for take in takes]
+    paths = [f"{take[2] or f'own {i}'}.flac" for i, take in enumerate(takes)]
+    begins, frames = [10 * take[3] for take in takes], [10 * take[4] for take in takes]
+    table = rows(speakers, texts, frames, paths, [0.02 * begin for begin in begins])
+    pairs = make(hold(tmp_path_factory.mktemp("any"), frames, frames), table, context_frames=360)
+    for i in range(len(takes)):
+        heard = {int(k) - 1 for k in pairs.context(i, torch.Generator().manual_seed(i), references=12)[0].unique()}
+        mine = [j for j in range(len(takes)) if j != i and speakers[i] and speakers[j] == speakers[i]]
+        moments = set(range(begins[i], begins[i] + frames[i]))
+        mine = [j for j in mine if paths[j] != paths[i] or not moments & set(range(begins[j], begins[j] + frames[j]))]
+        other = [j for j in mine if texts[i] is None or texts[j] != texts[i]]
+        assert heard == set(other or [j for j in mine if frames[j] != frames[i]])
+
+
+def test_a_recording_under_two_ids_does_not_hear_itself(tmp_path):
+    table = rows(["a"] * 4, ["x"] * 4, [9, 9, 9, 7], ["1.flac", "1.flac", "copy.flac", "2.flac"])
+    pairs = make(hold(tmp_path, [9, 9, 9, 7], [9, 9, 9, 7]), table, dropout=0.0)
+    heard = {i: set() for i in range(4)}
+    for item in items(pairs):
+        heard[int(item["x0"][0, 0]) - 1] |= {int(k) - 1 for k in item["context"][0].unique()}
+    assert heard == {0: {3}, 1: {3}, 2: {3}, 3: {0, 1, 2}}
+
+
+def test_one_off_recordings_hear_nothing_or_are_out(latents, table, alone):
+    assert {int(item["x0"][0, 0]) - 1 for item in items(make(latents, table, oneoff="out"))} == {0, 1, 2, 3, 4, 5, 6}
+    assert make(latents, table, oneoff="out").counts()["oneoff"] == 0
+    for item in items(make(*alone), 5):
+        assert item["drop"] or item["x0"][0, 0] > 4
+    assert make(*alone).counts()["short"] == 0
+    with pytest.raises(ValueError, match="none of them to use"):
+        Pairs(latents, table, [7, 8], oneoff="out")
+
+
+def test_a_one_off_recording_hears_another_part_of_itself(alone):
+    latents, table = alone
+    pairs, crops = make(latents, table, oneoff="self", dropout=0.0, context_frames=50), set()
+    for item in items(pairs, 60):
+        i, (first, last) = int(item["x0"][0, 0]) - 1, item["x0"][1, [0, -1]].tolist()
+        assert item["x0"].shape[1] == min(128, LONG[i]) and item["drop"] == (i in (1, 2))  # too short
+        if i in (0, 3):
+            who, frames = item["context"]
+            assert who.unique().tolist() == [i + 1] and frames.equal(torch.arange(frames[0], frames[0] + len(frames)))
+            assert min(REST, 50) <= len(frames) <= 50 and (frames[-1] < first or frames[0] > last)
+            crops.add((i, first, int(frames[0])))
+    assert len(crops) > 80
+    plain = make(latents, table, dropout=0.0, context_frames=50)
+    assert torch.equal(plain[0]["x0"], pairs[0]["x0"])  # the items themselves stay
+    assert pairs.counts() == plain.counts() | {"short": 2} and pairs.counts()["lone"] == 0
+    for options in ({"references": 0}, {"align": "none"}):
+        silent = make(latents, table, oneoff="self", **options)
+        assert all(item["drop"] or item["x0"][0, 0] > 4 for item in items(silent, 5))
+    assert silent.counts()["short"] == 4
+
+
+def test_one_off_recordings_at_a_share(latents, table):
+    pairs = make(latents, table, oneoff_share=0.5, batch=12)  # three speakers, so six places of two
+    counts = {"speakers": 3, "few": 1, "oneoff": 2, "batches": 1, "last": 3, "rows": 7, "lone": 1, "short": 0}
+    assert pairs.counts() == counts
+    for i in range(5):
+        who = (pairs[i]["x0"][:, 0].amax(1) - 1).int().tolist()
+        assert len(who) == 7 and {6, 7, 8} <= set(who)
