@@ -1,6 +1,7 @@
 """Downloads that go on where they were cut, and never glue two files together (RFC 9110, ranges and If-Range)."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -12,25 +13,29 @@ from tqdm.auto import tqdm
 
 from rovolad_lib.files import replacing
 
-BLOCK = 1 << 20
+BLOCK = 1 << 16  # read waits for so many bytes, and they are lost when it waits in vain
 TIMEOUT_S = 60
 TRIES = 5  # in a row, without one byte more
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP: may be better in a moment
 
 
-def download(url, part, name, size=None, pause_s=2.0):
-    """Download into the file `part`, going on where it ends if the server still has the same file.
+def download(url, path, name, size=None, pause_s=2.0):
+    """Download a file, going on where an earlier run stopped if the server still has the same one.
 
-    url: http or https; part: path, beside which `notes` are kept; name: what progress shows; size: bytes that the file
-    must have, None where unknown; pause_s: before the second try, doubled for each further one, at most a minute.
+    url: http or https; path: where the file shall be; until it is whole it is called <path>.part, and what is known of
+    it lies beside in <path>.part.json; name: what progress shows; size: bytes that the file must have, None where
+    unknown; pause_s: before the second try, doubled for each further one, at most a minute.
     Raises OSError after five tries in a row without progress, for an answer such as 404 and where the disk is too
     small, ValueError where the server offers a file of another size.
     """
+    part = path.with_name(f"{path.name}.part")
     tries, best = 0, 0
     with tqdm(desc=name, unit="B", unit_scale=True) as bar:
         while True:
             try:
                 if _receive(url, part, size, bar):
+                    os.replace(part, path)
+                    _notes(part).unlink(missing_ok=True)
                     return
                 reason = "the connection was cut"
             except HTTPError as error:
@@ -48,11 +53,6 @@ def download(url, part, name, size=None, pause_s=2.0):
             time.sleep(min(pause_s * 2 ** (tries - 1), TIMEOUT_S))
 
 
-def notes(part):
-    """Return the path of what is known of a partial file: its address, its validator and its whole size."""
-    return part.with_name(f"{part.name}.json")
-
-
 def free(folder, size, what):
     """Raise OSError when a disk has less than `size` bytes free in `folder` for `what`."""
     room = shutil.disk_usage(folder).free
@@ -62,8 +62,8 @@ def free(folder, size, what):
 
 def _receive(url, part, size, bar):
     """Append what one answer of the server holds; return whether the file is complete."""
-    beside = notes(part)
-    old = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() and part.is_file() else {}
+    notes = _notes(part)
+    old = json.loads(notes.read_text(encoding="utf-8")) if notes.is_file() and part.is_file() else {}
     start = part.stat().st_size if old.get("url") == url and old["validator"] else 0
     if start and start == old["total"]:
         return True
@@ -74,7 +74,7 @@ def _receive(url, part, size, bar):
         first, total = _extent(response)
         new = {"url": url, "validator": _validator(response), "total": total}
         if first not in (0, start) or (first and new != old):
-            beside.unlink(missing_ok=True)  # bytes of another file, or not those asked for: start over
+            notes.unlink(missing_ok=True)  # bytes of another file, or not those asked for: start over
             return False
         if size and total and total != size:
             raise ValueError(f"{url} offers {total:,} bytes instead of {size:,}; nothing was downloaded")
@@ -83,7 +83,7 @@ def _receive(url, part, size, bar):
         try:
             with part.open("ab" if first else "wb") as file:
                 if not first:
-                    with replacing(beside) as temporary:  # after the old bytes are gone, before the first new one
+                    with replacing(notes) as temporary:  # after the old bytes are gone, before the first new one
                         temporary.write_text(json.dumps(new), encoding="utf-8")
                 while block := _read(response):
                     file.write(block)
@@ -93,6 +93,10 @@ def _receive(url, part, size, bar):
         except OSError as error:
             raise OSError(f"{part} cannot be written: {error}; the same command goes on from there") from error
     return total is None or part.stat().st_size == total
+
+
+def _notes(part):
+    return part.with_name(f"{part.name}.json")
 
 
 def _answer(request):

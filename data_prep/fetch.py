@@ -19,7 +19,7 @@ if __name__ == "__main__":  # started by path: the packages lie one folder up
 
 from tqdm.auto import tqdm
 
-from data_prep.download import BLOCK, download, notes
+from data_prep.download import download
 from data_prep.unpack import settle, unpack
 from rovolad_lib.files import replacing
 
@@ -67,7 +67,7 @@ def table(path=TABLE):
 def fetch(item, to, pause_s=2.0):
     """Download, verify and unpack one corpus, going on where an earlier run stopped; return where it lies.
 
-    item: Download; to: folder of the corpora, made where missing; pause_s: before the first new try, doubled each time.
+    item: Download; to: folder of the corpora, made where missing; pause_s: as in `download`.
     The archive is kept in to/.downloads. Raises ValueError when the file is not the expected one or the archive is
     refused, OSError when the server or the disk fails; what came until then is kept and nothing is half unpacked.
     """
@@ -76,7 +76,7 @@ def fetch(item, to, pause_s=2.0):
     to = Path(to).expanduser().resolve()
     target, store = to / item.unpacks_to, to / STORE
     archive = store / PurePosixPath(urlsplit(item.url).path).name
-    part, temporary, record = (store / f"{archive.name}.{end}" for end in ("part", "unpacking", "done"))
+    temporary, record = store / f"{archive.name}.unpacking", store / f"{archive.name}.done"
     if record.is_file():
         settle(temporary, to, item.unpacks_to)  # when the last run was stopped between record and move
         if target.exists():
@@ -87,14 +87,15 @@ def fetch(item, to, pause_s=2.0):
     record.unlink(missing_ok=True)
     store.mkdir(parents=True, exist_ok=True)
     if not archive.is_file():
-        download(item.url, part, item.name, item.bytes, pause_s)
-        verify(item, part)
-        os.replace(part, archive)
-        notes(part).unlink(missing_ok=True)
-    else:
-        verify(item, archive)
+        download(item.url, archive, item.name, item.bytes, pause_s)
+    verify(item, archive)
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
-    unpack(archive, temporary, GROWTH * archive.stat().st_size + FLOOR)
+    try:
+        unpack(archive, temporary, GROWTH * archive.stat().st_size + FLOOR)
+    except ValueError as error:
+        if item.checksum:  # the same would come again
+            raise
+        raise ValueError(f"{error}; it is kept as {_reject(archive)}") from error
     with replacing(record) as file:
         file.write_text(json.dumps({"url": item.url, "bytes": archive.stat().st_size}), encoding="utf-8")
     settle(temporary, to, item.unpacks_to)
@@ -114,9 +115,7 @@ def verify(item, path):
     if item.checksum and found != item.checksum.lower():
         differs = f"{algorithm} {found} instead of {item.checksum} ({item.source})"
     if differs:
-        rejected = path.with_name(f"{path.name}.rejected")
-        os.replace(path, rejected)
-        raise ValueError(f"{item.name} is not the expected file: {differs}; nothing was unpacked, kept as {rejected}")
+        raise ValueError(f"{item.name} is another file: {differs}; nothing was unpacked, it is kept as {_reject(path)}")
     if item.checksum:
         print(f"{item.name}: {algorithm} {found} is right ({item.source})")
     else:
@@ -124,10 +123,16 @@ def verify(item, path):
         print(f"{item.name}: no checksum is known ({item.source}), {compared}; pin it by --checksum {algorithm}:{found}")
 
 
+def _reject(path):
+    rejected = path.with_name(f"{path.name}.rejected")
+    os.replace(path, rejected)
+    return rejected
+
+
 def _digest(path, algorithm):
     digest = hashlib.new(algorithm)
     with path.open("rb") as file, tqdm(desc=algorithm, total=path.stat().st_size, unit="B", unit_scale=True) as bar:
-        while block := file.read(BLOCK):
+        while block := file.read(1 << 20):
             digest.update(block)
             bar.update(len(block))
     return digest.hexdigest()
@@ -163,6 +168,8 @@ def main(arguments=None):
             fetch(item, options.to or ".")
     except (OSError, ValueError) as error:
         sys.exit(f"fetch: {error}")
+    except KeyboardInterrupt:
+        sys.exit("fetch: stopped; the same command goes on from there")
 
 
 if __name__ == "__main__":

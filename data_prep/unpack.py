@@ -13,10 +13,10 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from tqdm.auto import tqdm
 
-from data_prep.download import BLOCK, free
+from data_prep.download import free
 
 FILES = 20_000_000  # twice the files of the largest corpus, English MLS
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, NotImplementedError)
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, UnicodeError, NotImplementedError)
 ODD = re.compile(r'[<>:"|?*]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
@@ -32,7 +32,7 @@ def unpack(archive, folder, size_limit, count_limit=FILES, windows=os.name == "n
     size = 0
     folder.mkdir()
     try:
-        _room(archive, folder)
+        free(folder, min(_size(archive), size_limit), "unpacking")
         with tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar:
             for count, (name, length, kind, extract) in enumerate(entries(archive, folder), 1):
                 size += length
@@ -80,12 +80,12 @@ def _merge(source, target):
             _merge(path, target / path.name)
 
 
-def _room(archive, folder):
-    size = archive.stat().st_size  # a .tar.gz does not say what it unpacks to; recordings hardly shrink by gzip
-    if archive.suffix == ".zip":
-        with zipfile.ZipFile(archive) as zipped:
-            size = sum(info.file_size for info in zipped.infolist())
-    free(folder, size, "unpacking")
+def _size(archive):
+    """Return how many bytes an archive unpacks to, at least."""
+    if archive.suffix != ".zip":
+        return archive.stat().st_size  # a .tar.gz does not say; recordings hardly shrink by gzip
+    with zipfile.ZipFile(archive) as zipped:
+        return sum(info.file_size for info in zipped.infolist())
 
 
 def _tar(archive, folder):
@@ -94,9 +94,11 @@ def _tar(archive, folder):
             kind = None if member.isreg() or member.isdir() else "is a device or a pipe"
             if member.issym() or member.islnk():
                 kind = f"is a link to {member.linkname!r}"
+            if member.size < 0:
+                kind = f"has {member.size} bytes"
             yield member.name, member.size, kind, partial(tar.extract, member, folder, filter="data")
             tar.members.clear()  # ten million of them would fill the memory
-        while stream.read(BLOCK):  # gzip's own checksum comes last
+        while stream.read(1 << 20):  # gzip's own checksum comes last
             pass
 
 
