@@ -19,6 +19,10 @@ TRIES = 5  # in a row, without one byte more
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP: may be better in a moment
 
 
+class Cut(Exception):
+    """A connection that failed and may be tried again."""
+
+
 def download(url, path, name, size=None, pause_s=2.0):
     """Download a file, going on where an earlier run stopped if the server still has the same one.
 
@@ -44,7 +48,7 @@ def download(url, path, name, size=None, pause_s=2.0):
                 elif error.code not in PASSING:
                     raise OSError(f"{url}: the server answers {error.code} {error.reason}") from error
                 reason = f"the server answers {error.code} {error.reason}"
-            except ConnectionError as error:
+            except Cut as error:
                 reason = str(error)
             have = part.stat().st_size if part.is_file() else 0
             tries, best = (1, have) if have > best else (tries + 1, best)
@@ -70,7 +74,7 @@ def _receive(url, part, size, bar):
     headers = {"User-Agent": "rovolad", "Accept-Encoding": "identity"}
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": old["validator"]}
-    with _answer(Request(url, headers=headers)) as response:
+    with _ask(urlopen, Request(url, headers=headers), timeout=TIMEOUT_S) as response:
         first, total = _extent(response)
         new = {"url": url, "validator": _validator(response), "total": total}
         if first not in (0, start) or (first and new != old):
@@ -85,11 +89,9 @@ def _receive(url, part, size, bar):
                 if not first:
                     with replacing(notes) as temporary:  # after the old bytes are gone, before the first new one
                         temporary.write_text(json.dumps(new), encoding="utf-8")
-                while block := _read(response):
+                while block := _ask(response.read, BLOCK):
                     file.write(block)
                     bar.update(len(block))
-        except ConnectionError:
-            raise
         except OSError as error:
             raise OSError(f"{part} cannot be written: {error}; the same command goes on from there") from error
     return total is None or part.stat().st_size == total
@@ -99,20 +101,14 @@ def _notes(part):
     return part.with_name(f"{part.name}.json")
 
 
-def _answer(request):
+def _ask(function, *arguments, **options):
+    """Return what a call of the network returns; its errors must not be taken for those of the disk."""
     try:
-        return urlopen(request, timeout=TIMEOUT_S)
+        return function(*arguments, **options)
     except HTTPError:
         raise
     except (OSError, HTTPException) as error:
-        raise ConnectionError(f"no answer ({error})") from error
-
-
-def _read(response):
-    try:
-        return response.read(BLOCK)
-    except (OSError, HTTPException) as error:
-        raise ConnectionError(f"the connection was cut ({error})") from error
+        raise Cut(f"the connection failed ({error})") from error
 
 
 def _extent(response):

@@ -32,7 +32,7 @@ def unpack(archive, folder, size_limit, count_limit=FILES, windows=os.name == "n
     size = 0
     folder.mkdir()
     try:
-        free(folder, min(_size(archive), size_limit), "unpacking")
+        free(folder, _size(archive), "unpacking")
         with tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar:
             for count, (name, length, kind, extract) in enumerate(entries(archive, folder), 1):
                 size += length

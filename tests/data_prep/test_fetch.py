@@ -58,7 +58,8 @@ class Answer(BaseHTTPRequestHandler):
         if site.refusals:
             self.send_error(site.refusals.pop(0))
             return
-        same = not site.obeys or self.headers["If-Range"] in (site.tag, site.changed)
+        strong = [mark for mark in (site.tag, site.changed) if mark and not mark.startswith("W/")]
+        same = not site.obeys or self.headers["If-Range"] in strong
         start = int(wanted[6:-1]) if wanted and site.ranges and same else 0
         if start >= len(site.body) > 0:
             self.send_error(416)
@@ -194,6 +195,9 @@ def test_a_body_cut_without_a_size_does_not_pass(site, tmp_path):
     site.sized, site.cuts = False, [100_000]
     with pytest.raises(ValueError, match="another file: md5 "):
         fetch.fetch(corpus, tmp_path, pause_s=0)
+    site.cuts = [100_000]
+    with pytest.raises(ValueError, match=f"another file: 100,000 bytes instead of {len(site.body):,}; nothing was unpacked"):
+        fetch.fetch(item(site, site.body, algorithm="", checksum=""), tmp_path, pause_s=0)
     assert tree(tmp_path) == {}
 
 
@@ -226,7 +230,7 @@ def test_an_unreachable_server_is_one_clear_error(site, tmp_path):
     corpus = item(site, b"x")
     site.shutdown()
     site.server_close()
-    with pytest.raises(OSError, match="no answer .*efused.*; 0 bytes are kept"):
+    with pytest.raises(OSError, match="connection failed .*efused.*; 0 bytes are kept"):
         fetch.fetch(corpus, tmp_path, pause_s=0)
 
 
@@ -279,10 +283,13 @@ def test_a_second_run_does_nothing(site, tmp_path):
 def test_an_archive_that_is_there_is_verified_and_not_downloaded(site, tmp_path):
     corpus = item(site, tarred(FILES))
     archive = tmp_path / fetch.STORE / "VCTK-Corpus.tar.gz"
-    archive.parent.mkdir()
+    half = archive.with_name("VCTK-Corpus.tar.gz.unpacking") / "VCTK-Corpus"  # a killed run leaves this
+    half.mkdir(parents=True)
+    (half / "half.wav").write_bytes(b"half")
     archive.write_bytes(site.body)
     fetch.fetch(corpus, tmp_path)
     assert site.asked == [] and tree(tmp_path) == FILES
+    assert kept(tmp_path) == ["VCTK-Corpus.tar.gz", "VCTK-Corpus.tar.gz.done"]
 
 
 @pytest.mark.parametrize("step", ["verify", "unpack", "settle"])
@@ -302,19 +309,40 @@ def test_a_run_that_ends_between_two_steps_goes_on_without_downloading(site, tmp
 
 
 def test_a_half_moved_corpus_is_moved_on(site, tmp_path, monkeypatch):
-    files = {f"LibriTTS_R/dev-clean/{n}.wav": bytes([n]) for n in range(3)} | {"LibriTTS_R/LICENSE": b"new"}
-    corpus = item(site, tarred(files), "dev_clean.tar.gz", "LibriTTS_R/dev-clean")
+    files = {f"LibriTTS_R/{name}": name.encode() for name in ("speakers.tsv", "BOOKS.txt", "LICENSE", "README")}
+    corpus = item(site, tarred(files), "doc.tar.gz", "LibriTTS_R/speakers.tsv")
     (tmp_path / "LibriTTS_R").mkdir()
     (tmp_path / "LibriTTS_R/LICENSE").write_bytes(b"old")  # what lies there stays
+    move = os.replace
 
     def stop(source, target):
+        if Path(source).suffix == ".txt":
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", stop)
+        fetch.fetch(corpus, tmp_path)
+    assert "LibriTTS_R/BOOKS.txt" not in tree(tmp_path)
+    fetch.fetch(corpus, tmp_path)
+    assert tree(tmp_path) == files | {"LibriTTS_R/LICENSE": b"old"} and len(site.asked) == 1
+    assert kept(tmp_path) == ["doc.tar.gz", "doc.tar.gz.done"]
+
+
+def test_a_corpus_that_was_deleted_and_half_unpacked_is_not_taken_for_whole(site, tmp_path, monkeypatch):
+    corpus = item(site, tarred(FILES))
+    fetch.fetch(corpus, tmp_path)
+    shutil.rmtree(tmp_path / "VCTK-Corpus")
+
+    def killed(archive, folder, limit):
+        (folder / "VCTK-Corpus").mkdir(parents=True)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(unpack, "_merge", stop)
+        patch.setattr(fetch, "unpack", killed)
         fetch.fetch(corpus, tmp_path)
     fetch.fetch(corpus, tmp_path)
-    assert tree(tmp_path) == files | {"LibriTTS_R/LICENSE": b"old"} and len(site.asked) == 1
+    assert tree(tmp_path) == FILES and len(site.asked) == 1
 
 
 def test_a_killed_download_goes_on(site, tmp_path):
@@ -399,6 +427,36 @@ def test_bombs_are_refused(tmp_path):
     archive.write_bytes(gzip.compress(info.tobuf()))
     with refused(out, "'huge' makes more than"):
         unpack.unpack(archive, out, 1 << 40)
+
+
+def test_a_tar_of_negative_size_is_refused(tmp_path):
+    info = tarfile.TarInfo("back")
+    info.size = -1024  # a reader that goes back by so much never comes to an end
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tarfile.TarInfo("a").tobuf() + info.tobuf(tarfile.GNU_FORMAT)))
+    with refused(tmp_path / "out", "'back' has -1024 bytes"):
+        unpack.unpack(tmp_path / "a.tar.gz", tmp_path / "out", 1000)
+
+
+def test_zips_that_are_encrypted_or_badly_named_are_refused(tmp_path):
+    archive, body = tmp_path / "a.zip", bytearray(zipped({"ä": b"1"}))
+    archive.write_bytes(body.replace("ä".encode(), b"\xff\xff"))
+    with refused(tmp_path / "out", "it is damaged .*utf-8"):
+        unpack.unpack(archive, tmp_path / "out", 1000)
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        body[body.index(header) + flags] |= 1
+    archive.write_bytes(body)
+    with refused(tmp_path / "out", "'ä' is encrypted"):
+        unpack.unpack(archive, tmp_path / "out", 1000)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_files_get_no_rights_from_an_archive(tmp_path):
+    info = tarfile.TarInfo("a")
+    info.mode = 0o6777
+    (tmp_path / "a.tar.gz").write_bytes(tarred({"a": info}))
+    unpack.unpack(tmp_path / "a.tar.gz", tmp_path / "out", 1000)
+    mode = (tmp_path / "out/a").stat().st_mode
+    assert not mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH)
 
 
 def test_a_zip_that_lies_about_its_sizes_is_damaged(tmp_path):
