@@ -25,6 +25,7 @@ from rovolad_lib.files import replacing
 
 TABLE = Path(__file__).resolve().with_name("downloads.csv")
 STORE = ".downloads"  # in the folder of the corpora; hidden, so that it is not taken for one
+ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 GROWTH, FLOOR = 4, 1 << 30  # an archive may unpack to four times its size and 1 GiB; recordings hardly shrink
 GIGASPEECH = """GigaSpeech cannot be fetched by this command: it is given to people who accept its terms of access.
 1. Read the terms: non-commercial research and education only, and no rights in the audio come with it.
@@ -156,8 +157,8 @@ def main(arguments=None):
     if unknown or not options.names:
         parser.error(f"{f'unknown name {unknown[0]!r}' if unknown else 'no NAME'}; accepted are {', '.join(known)}")
     algorithm, _, digits = (options.checksum or "").lower().partition(":")
-    if options.checksum and (len(options.names) != 1 or algorithm not in hashlib.algorithms_guaranteed or not digits):
-        parser.error(f"--checksum {options.checksum}: accepted is one NAME and ALGORITHM:DIGITS such as sha256:0123...")
+    if options.checksum and (len(options.names) != 1 or algorithm not in ALGORITHMS or not digits):
+        parser.error(f"--checksum {options.checksum}: accepted is one NAME and {' | '.join(ALGORITHMS)}:DIGITS")
     items = [known[name] for name in options.names]
     if digits:
         items = [replace(items[0], algorithm=algorithm, checksum=digits, source="--checksum")]

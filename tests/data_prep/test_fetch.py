@@ -15,7 +15,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -317,13 +317,15 @@ def test_a_half_moved_corpus_is_moved_on(site, tmp_path, monkeypatch):
 
     def stop(source, target):
         if Path(source).suffix == ".txt":
+            with suppress(FileNotFoundError):  # the folder's order is anybody's guess: it has moved by now
+                move(source.with_name("speakers.tsv"), target.with_name("speakers.tsv"))
             raise KeyboardInterrupt
         move(source, target)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(os, "replace", stop)
         fetch.fetch(corpus, tmp_path)
-    assert "LibriTTS_R/BOOKS.txt" not in tree(tmp_path)
+    assert "LibriTTS_R/speakers.tsv" in tree(tmp_path) and "LibriTTS_R/BOOKS.txt" not in tree(tmp_path)
     fetch.fetch(corpus, tmp_path)
     assert tree(tmp_path) == files | {"LibriTTS_R/LICENSE": b"old"} and len(site.asked) == 1
     assert kept(tmp_path) == ["doc.tar.gz", "doc.tar.gz.done"]
