@@ -72,8 +72,8 @@ class cnn(nn.Module):
         for blocks, down in zip(self.down_blocks, self.downs, strict=True):
             tokens = _through(blocks, tokens, condition, real, context)
             skips.append((tokens, real))
-            seen = tokens.masked_fill(~real[..., None], 0)
-            tokens, real = down(seen.unflatten(1, (-1, 2)).flatten(2)), real.unflatten(1, (-1, 2)).any(2)  # (N, L / 2, H)
+            tokens = down(tokens.unflatten(1, (-1, 2)).flatten(2))  # (N, L / 2, H)
+            real = real.unflatten(1, (-1, 2)).any(dim=2)  # a token is real when one of its two is
         tokens = _through(self.middle, tokens, condition, real, context)
         for blocks, up in zip(self.up_blocks, self.ups, strict=True):
             skip, real = skips.pop()
@@ -142,8 +142,8 @@ class transformer_et(nn.Module):
         ramp = torch.arange(1, self.frames + 1, device=x.device).clamp(max=overlap + 1)
         weight = used[..., None] * torch.minimum(ramp, ramp.flip(0)).to(x.dtype)  # (N, W, frames)
         total, weights = x.new_zeros(items, self.channels, span), x.new_zeros(items, 1, span)
-        for window, start in enumerate(starts.tolist()):
-            place = slice(start, start + self.frames)
+        for window in range(count):
+            place = slice(window * hop, window * hop + self.frames)
             total[..., place] += said[:, window] * weight[:, window, None]
             weights[..., place] += weight[:, window, None]
         return (total / weights.clamp(min=1))[..., :length]  # frames that no window of an item reaches are masked

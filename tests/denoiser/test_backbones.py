@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rovolad_lib.denoiser.backbones import BACKBONES
-from rovolad_lib.denoiser.context import CONTEXTS
+from rovolad_lib.denoiser.context import CONTEXTS, Channel
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.lab.presets import DENOISER
 
@@ -52,9 +52,9 @@ def awake(**options):
 
 
 def test_cnn_hears_its_neighbourhood_and_the_transformer_the_whole_clip():
-    for name, reach in (("cnn", 15), ("transformer_te", 99)):  # a kernel of 7 tokens of four frames: three tokens on
-        model = awake(backbone=name, depth=1)
-        x = torch.randn(1, 4, 100, requires_grad=True)
+    for name, length, reach in (("cnn", 100, 15), ("cnn", 13, 12), ("transformer_te", 100, 99)):
+        model = awake(backbone=name, depth=1)  # in the cnn a kernel of 7 tokens of four frames: three tokens on
+        x = torch.randn(1, 4, length, requires_grad=True)
         model(x, torch.ones(1))[..., 0].sum().backward()
         assert x.grad[0].abs().sum(dim=0).nonzero().max() == reach
 
@@ -71,15 +71,20 @@ def test_cnn_is_halved_twice_and_back(depth, lengths):
 
 
 @torch.no_grad()
-def test_cnn_keeps_what_is_finer_than_its_middle():
-    model, x = awake(backbone="cnn", depth=1), torch.randn(1, 4, 24)
-    for layer in model.backbone.ups:
-        torch.nn.init.zeros_(layer.weight)
-        torch.nn.init.zeros_(layer.bias)
+def test_cnn_begins_with_nothing_from_below_its_skips():
+    model, x = Denoiser(channels=4, width=8, depth=6, heads=2, backbone="cnn", condition=False), torch.randn(1, 4, 24)
+    torch.nn.init.normal_(model.backbone.head.out.weight)
     changed = x.clone()
     changed[..., 5] += 1
     differs = (model(changed, torch.ones(1)) - model(x, torch.ones(1))).abs().sum(dim=1)[0]
-    assert differs.nonzero().flatten().tolist() == [5]  # with nothing from below, the skips are all there is
+    assert differs.nonzero().flatten().tolist() == [5]
+
+
+@pytest.mark.parametrize("backbone, channels", [("transformer_te", None), ("cnn", None), ("transformer_et", 4)])
+def test_the_channels_that_the_context_mixes_are_tokens_in_transformer_et_alone(backbone, channels):
+    model = awake(backbone=backbone, context="channel", depth=6)
+    mechanisms = [module for module in model.modules() if isinstance(module, Channel)]
+    assert [module.channels for module in mechanisms] == 6 * [channels]
 
 
 @torch.no_grad()

@@ -3,7 +3,15 @@ import torch
 
 from rovolad_lib.denoiser.context import Cross
 from rovolad_lib.denoiser.layers import (
-    Attention, Block, ConvNeXt, TimeEmbedding, masked_mean, patches, rotary, rotate, unpatch,
+    Attention,
+    Block,
+    ConvNeXt,
+    TimeEmbedding,
+    masked_mean,
+    patches,
+    rotary,
+    rotate,
+    unpatch,
 )  # fmt: skip
 
 

@@ -133,6 +133,19 @@ def test_text_is_heard_where_there_is_some(backbone, context):
     assert near(dropped[:1], model(x[:1], t[:1], robot=robot[:1])) and near(dropped[1:], heard[1:])
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("context", HEARING)
+@torch.no_grad()
+def test_context_and_text_are_heard_by_the_mechanism_and_not_only_as_their_means(backbone, context):
+    model = denoiser(backbone=backbone, context=context, text=5)
+    for source in (model.context, model.text):
+        torch.nn.init.zeros_(source.pool.weight)
+    x, robot, t = *torch.randn(2, 1, 6, 9), torch.rand(1)
+    without = model(x, t, robot=robot)
+    assert not near(model(x, t, robot=robot, context=torch.randn(1, 6, 5)), without)
+    assert not near(model(x, t, robot=robot, text=torch.randn(1, 5, 4)), without)
+
+
 @torch.no_grad()
 def test_a_known_speaker_is_heard_and_an_unknown_or_dropped_one_is_none():
     model = denoiser(context="none", speakers=3)
