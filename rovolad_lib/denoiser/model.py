@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
 
     @property
     def stride(self):
-        """Frames that a batch's length and the padding in front are best whole multiples of: no work for nothing."""
+        """Frames: a batch's length, and the padding in front, are best whole multiples of it, else some work is for nothing."""
         return self.backbone.stride
 
     def forward(self, x, t, y=None, context=None, context_mask=None, text=None, mask=None, robot=None, drop=None,
