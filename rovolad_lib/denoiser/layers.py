@@ -1,10 +1,28 @@
-"""Parts of the network: rotary attention, depthwise convolution, adaLN-zero blocks, time embedding."""
+"""Parts of the network: tokens, rotary attention, adaLN-zero transformer and ConvNeXt blocks, time embedding."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+def patches(x, mask, patch):
+    """Fold `patch` neighbouring frames into one token; an odd end is filled with zeros.
+
+    x: (N, C, T); mask: (N, T) bool or None. Returns tokens (N, L, C * patch) and their mask (N, L) or None, with
+    L = ceil(T / patch); a token is real when one of its frames is.
+    """
+    lacking = -x.shape[2] % patch
+    tokens = F.pad(x, (0, lacking)).unflatten(2, (-1, patch)).permute(0, 2, 1, 3).flatten(2)  # (N, L, C * patch)
+    if mask is not None:
+        mask = F.pad(mask, (0, lacking)).unflatten(1, (-1, patch)).any(dim=2)  # (N, L)
+    return tokens, mask
+
+
+def unpatch(tokens, channels, length):
+    """Unfold tokens: (N, L, channels * patch) into frames (N, channels, length), the reverse of `patches`."""
+    return tokens.unflatten(2, (channels, -1)).permute(0, 2, 1, 3).flatten(2)[..., :length]
 
 
 def rotary(length, size, device=None):
@@ -45,14 +63,14 @@ def modulate(x, shift, scale):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of tokens to themselves or to a source."""
+    """Multi-head attention of tokens to themselves or to a source; inner: width of all heads (None: the tokens')."""
 
-    def __init__(self, width, heads):
+    def __init__(self, width, heads, inner=None):
         super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
+        inner, self.heads = inner or width, heads
+        self.query = nn.Linear(width, inner)
+        self.key_value = nn.Linear(width, 2 * inner)
+        self.out = nn.Linear(inner, width)
 
     def forward(self, x, mask=None, rotation=None, source=None):
         """Attend from every token of x to the tokens that the mask allows.
@@ -78,50 +96,62 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (N, heads, L, H / heads)
 
 
-class Depthwise(nn.Module):
-    """One convolution over time per feature, in the place of self-attention."""
-
-    def __init__(self, width, kernel, dilation):
-        super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2 * dilation, dilation=dilation, groups=width)
-
-    def forward(self, x, mask=None, rotation=None):
-        """Convolve x: (N, L, H) over L with masked tokens zeroed; rotation is not used. Returns (N, L, H)."""
-        if mask is not None:
-            x = x.masked_fill(~mask[..., None], 0)
-        return self.conv(x.transpose(1, 2)).transpose(1, 2)
-
-
 class Block(nn.Module):
-    """Mixing over tokens, cross-attention to the context if any, and an MLP, under adaLN-zero.
+    """Self-attention, what the context's mechanism adds if there is one, and an MLP, under adaLN-zero.
 
-    source: Peebles 2023 (DiT), section 3.2; the cross-attention starts from a zero output instead of a gate (PixArt).
+    source: Peebles 2023 (DiT), section 3.2; the mechanism starts from a zero output instead of a gate (PixArt).
     """
 
-    def __init__(self, width, heads, mixer, ratio, cross):
+    def __init__(self, width, heads, mechanism=None):
         super().__init__()
-        self.mixer = mixer
+        self.mixer = Attention(width, heads)
         self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
-        self.cross_norm = nn.LayerNorm(width) if cross else None
-        self.cross = Attention(width, heads) if cross else None
-        self.mlp = nn.Sequential(
-            nn.Linear(width, ratio * width), nn.GELU(approximate="tanh"), nn.Linear(ratio * width, width)
-        )
+        self.cross_norm = None if mechanism is None else nn.LayerNorm(width)
+        self.cross = mechanism
+        self.mlp = _mlp(width, 4 * width)
         self.modulation = nn.Linear(width, 6 * width)
 
     def forward(self, x, condition, mask=None, rotation=None, context=None):
         """Return the tokens after one layer, (N, L, H).
 
         x: (N, L, H) tokens; condition: (N, H) embedded time and voice; mask: (N, L) bool, True = real; rotation: angles
-        of `rotary` or None; context: (tokens (N, S, H), mask (N, S)), looked at only by a block with cross-attention.
+        of `rotary` or None; context: (tokens (N, S, H), mask (N, S)), looked at only by a block with a mechanism.
         """
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, dim=-1)  # (N, 1, H)
         mixed = self.mixer(modulate(self.norm(x), shift1, scale1), mask, rotation)
         x = torch.addcmul(x, gate1, mixed)
         if self.cross is not None:
-            tokens, allowed = context
-            x = x + self.cross(self.cross_norm(x), allowed, source=tokens)
+            x = x + self.cross(self.cross_norm(x), mask, *context)
         return torch.addcmul(x, gate2, self.mlp(modulate(self.norm(x), shift2, scale2)))
+
+
+class ConvNeXt(nn.Module):
+    """What the context's mechanism adds if there is one, then depthwise convolution, norm and MLP under one gate.
+
+    hidden: width of the MLP. source: Liu 2022 (ConvNeXt), section 2.6, its norm and layer scale made adaLN-zero.
+    """
+
+    def __init__(self, width, hidden, mechanism=None, kernel=7):
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.cross_norm = None if mechanism is None else nn.LayerNorm(width)
+        self.cross = mechanism
+        self.mlp = _mlp(width, hidden)
+        self.modulation = nn.Linear(width, 3 * width)
+
+    def forward(self, x, condition, mask, context=None):
+        """Return the tokens after one layer, (N, L, H); arguments as those of Block, masked tokens are not seen."""
+        shift, scale, gate = self.modulation(condition)[:, None].chunk(3, dim=-1)  # (N, 1, H)
+        if self.cross is not None:
+            x = x + self.cross(self.cross_norm(x), mask, *context)
+        seen = x.masked_fill(~mask[..., None], 0).transpose(1, 2)  # (N, H, L)
+        mixed = self.norm(self.conv(seen).transpose(1, 2))
+        return torch.addcmul(x, gate, self.mlp(modulate(mixed, shift, scale)))
+
+
+def _mlp(width, hidden):
+    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
 
 
 class Head(nn.Module):

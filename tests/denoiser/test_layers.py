@@ -1,7 +1,35 @@
 import pytest
 import torch
 
-from rovolad_lib.denoiser.layers import Attention, Block, Depthwise, TimeEmbedding, masked_mean, rotary, rotate
+from rovolad_lib.denoiser.context import Cross
+from rovolad_lib.denoiser.layers import (
+    Attention,
+    Block,
+    ConvNeXt,
+    TimeEmbedding,
+    masked_mean,
+    patches,
+    rotary,
+    rotate,
+    unpatch,
+)  # fmt: skip
+
+
+def test_patches_by_hand():
+    x = torch.tensor([[[1.0, 2, 3], [4, 5, 6]]])
+    tokens, mask = patches(x, torch.tensor([[True, True, True]]), 2)
+    assert tokens.tolist() == [[[1, 2, 4, 5], [3, 0, 6, 0]]]
+    assert mask.tolist() == [[True, True]]
+    assert patches(x, torch.tensor([[True, True, False]]), 2)[1].tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3])
+@pytest.mark.parametrize("length", [1, 6, 7])
+def test_unpatch_reverses_patches(patch, length):
+    x = torch.randn(2, 5, length)
+    tokens, mask = patches(x, None, patch)
+    assert tokens.shape == (2, -(-length // patch), 5 * patch) and mask is None
+    assert torch.equal(unpatch(tokens, 5, length), x)
 
 
 def test_rotary_products_depend_on_the_distance_alone():
@@ -46,21 +74,37 @@ def test_attention_to_nothing_is_the_output_bias_and_its_gradient_is_finite():
     assert x.grad.isfinite().all() and x.grad[1].abs().sum() > 0
 
 
-def test_depthwise_convolution_does_not_see_masked_tokens():
-    conv = Depthwise(3, kernel=7, dilation=2)
-    x, mask = torch.randn(1, 9, 3), torch.arange(9)[None] < 5
+def test_convnext_by_hand():
+    torch.manual_seed(0)
+    block = ConvNeXt(3, hidden=5, kernel=3)
+    x, condition = torch.randn(1, 4, 3), torch.randn(1, 3)
+    shift, scale, gate = block.modulation(condition).chunk(3, dim=1)
+    wide = torch.nn.functional.pad(x, (0, 0, 1, 1))
+    weight, bias = block.conv.weight[:, 0], block.conv.bias  # (H, 3), (H,)
+    mixed = torch.stack([(wide[0, i : i + 3].T * weight).sum(dim=1) + bias for i in range(4)])
+    normed = (mixed - mixed.mean(1, keepdim=True)) / (mixed.var(1, keepdim=True, correction=0) + 1e-6).sqrt()
+    wanted = x[0] + gate * block.mlp(normed * (1 + scale) + shift)
+    assert torch.allclose(block(x, condition, torch.ones(1, 4, dtype=torch.bool))[0], wanted, atol=1e-6)
+
+
+def test_convnext_does_not_see_masked_tokens():
+    torch.manual_seed(0)
+    block, condition = ConvNeXt(4, hidden=6), torch.randn(1, 4)
+    x, mask = torch.randn(1, 9, 4), torch.arange(9)[None] < 5
     junk = x.masked_fill(~mask[..., None], torch.nan)
-    assert torch.allclose(conv(junk, mask)[:, :5], conv(x[:, :5]), atol=1e-6)
+    alone = block(x[:, :5], condition, mask[:, :5])
+    assert torch.allclose(block(junk, condition, mask)[:, :5], alone, atol=1e-6)
 
 
-def test_block_is_the_identity_while_its_modulation_and_cross_output_are_zero():
-    block = Block(8, 2, Attention(8, 2), ratio=4, cross=True)
+@pytest.mark.parametrize("kind", [Block, ConvNeXt])
+def test_a_block_is_the_identity_while_its_modulation_and_its_mechanism_are_zero(kind):
+    block = Block(8, 2, Cross(8, 2)) if kind is Block else ConvNeXt(8, 16, Cross(8, 2))
     for layer in (block.modulation, block.cross.out):
         torch.nn.init.zeros_(layer.weight)
         torch.nn.init.zeros_(layer.bias)
-    x = torch.randn(2, 5, 8)
+    x, mask = torch.randn(2, 5, 8), torch.ones(2, 5, dtype=torch.bool)
     context = torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool)
-    assert torch.equal(block(x, torch.randn(2, 8), None, rotary(5, 4), context), x)
+    assert torch.equal(block(x, torch.randn(2, 8), mask, context=context), x)
 
 
 def test_time_embedding_sees_thousandths():
