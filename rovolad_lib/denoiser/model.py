@@ -27,10 +27,10 @@ class Denoiser(nn.Module):
     """
 
     def __init__(self, channels=64, width=192, depth=6, heads=4, backbone="transformer_te", context="cross", patch=1,
-                 condition=True, frames=200):
+                 condition=True, frames=200, priors=1):
         super().__init__()
         self.config = dict(channels=channels, width=width, depth=depth, heads=heads, backbone=backbone,
-                           context=context, patch=patch, condition=condition, frames=frames)
+                           context=context, patch=patch, condition=condition, frames=frames, priors=priors)
         self.notes = {}
         _accept("backbone", backbone, BACKBONES)
         _accept("context", context, CONTEXTS)
@@ -41,6 +41,7 @@ class Denoiser(nn.Module):
         self.context = Cross(channels, width, patch) if context == "cross" else None
         self.backbone = BACKBONES[backbone](inputs, channels, width, depth, heads, patch, frames, context == "cross")
         self.mean = PriorMean(channels)
+        self.kind = nn.Embedding(priors, width) if priors > 1 else None
         self._initialise()
 
     def _initialise(self):
@@ -50,12 +51,13 @@ class Denoiser(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
         for name, parameter in self.named_parameters():
-            if "modulation" in name or "cross.out" in name or "head.out" in name:
+            if "modulation" in name or "cross.out" in name or "head.out" in name or "kind" in name:
                 nn.init.zeros_(parameter)
             elif name.endswith((".null", ".position")):
                 nn.init.normal_(parameter, std=0.02)
 
-    def forward(self, x, t, y=None, context=None, context_mask=None, text=None, mask=None, robot=None, drop=None):
+    def forward(self, x, t, y=None, context=None, context_mask=None, text=None, mask=None, robot=None, drop=None,
+                kind=None):
         """Return the network's estimate, (N, E, T), zero on masked frames and zero everywhere before training.
 
         x: (N, E, T) noisy latents; t: (N,) times in [0, 1]; y: (N, E, T) the prior's mean, the one that enters the
@@ -72,6 +74,8 @@ class Denoiser(nn.Module):
         inputs = x if condition is None else torch.cat((x, condition), dim=1)  # (N, 2E, T)
         inputs, real, home = _to_front(inputs, mask)
         features, tokens = self.time(t), None  # (N, H)
+        if self.kind is not None:
+            features = features + self.kind(kind)
         if self.context is not None:
             if context is not None:
                 context, context_mask, _ = _to_front(context, context_mask)

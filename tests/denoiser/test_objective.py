@@ -16,7 +16,7 @@ class Knows(nn.Module):
 
     def __init__(self, answer=None):
         super().__init__()
-        self.mean, self.answer = PriorMean(3), answer
+        self.mean, self.answer, self.config = PriorMean(3), answer, {"condition": True}
         self.mean.residual.copy_(RESIDUAL)
 
     def forward(self, x, t, y, **inputs):
