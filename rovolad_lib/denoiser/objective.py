@@ -53,13 +53,14 @@ class Estimator:
         )
 
     def moments(self):
-        """Return the mean squares of x0 and y and of their product, each a number or (1, E, 1), of standardised latents.
+        """Return the mean squares of x0 and y and the mean of their product, each a number or (1, E, 1), for x0 of unit variance.
 
-        A fitted y leaves a residual that it is uncorrelated with; the robot as it is has the latents' own unit variance.
+        A fitted y leaves a residual uncorrelated with it, or, where that is the larger, has nothing to do with x0; the robot
+        as it is has unit variance.
         """
         v = self._spread()
-        power = torch.ones_like(v) if self.mapped == "robot" else (1 - v).clamp(min=0)
-        return 1.0, power, (1 + power - v) / 2
+        power = torch.ones_like(v) if self.mapped == "robot" else (1 - v).abs()
+        return 1.0, power, ((1 + power - v) / 2).clamp(min=-1)
 
     def __call__(self, x, t, y, **inputs):
         """Return the estimate of x0, (N, E, T): x (N, E, T), t (N,), y (N, E, T) the prior's mean, inputs of Denoiser."""

@@ -1,5 +1,7 @@
 """Paths against closed forms: endpoints, golden midpoints, composition of transitions, several in one batch."""
 
+import math
+
 import pytest
 import torch
 
@@ -112,6 +114,48 @@ def test_sample_is_the_path_and_time_inverts_log_snr(prior):
     assert prior.sample(x0.float(), y.float(), TIMES.float(), noise.float()).dtype == torch.float32
     inside = TIMES[2:-1]
     assert torch.allclose(prior.time(prior.log_snr(inside)), inside, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["brownian", "gmax", "vp", "ve"])
+def test_a_bridge_is_the_forward_process_pinned_to_the_robot(kind):
+    """Mean and variance of the Doob-transformed SDE, stepped by Euler-Maruyama from x0 = 0.7 towards y = -0.4."""
+    low, high = {"brownian": (1.0, 1.0), "gmax": (0.01, 50.0), "vp": (0.01, 20.0), "ve": (0.4, 2.6)}[kind]
+
+    def forward(t):  # f, A, S and dS/dt
+        power = low * t + (high - low) * t**2 / 2
+        if kind == "vp":
+            rate = low + t * (high - low)
+            return -rate / 2, math.exp(-power / 2), math.expm1(power), rate * math.exp(power)
+        if kind == "ve":
+            return 0.0, 1.0, low * math.expm1(2 * math.log(high) * t) / (2 * math.log(high)), low * high ** (2 * t)
+        return 0.0, 1.0, power, low + t * (high - low)
+
+    _, last, end, _ = forward(1.0)
+    mean, variance, steps = 0.7, 0.0, 20000
+    for i in range(steps // 2):  # to t = 1/2
+        f, scale, power, rate = forward((i + 0.5) / steps)
+        pull = rate / (end - power)
+        kept = 1 + (f - pull) / steps
+        mean = kept * mean + pull * scale / last * -0.4 / steps
+        variance = kept**2 * variance + scale**2 * rate / steps
+    a, b, c = (value.item() for value in Bridge(kind=kind).coefficients(0.5))
+    assert mean == pytest.approx(a * -0.4 + b * 0.7, rel=1e-3)
+    assert variance == pytest.approx(c**2, rel=1e-3)
+
+
+def test_every_item_is_under_its_own_prior():
+    x0, y, noise = latents(4)
+    priors, kind = (Gaussian(), Bridge(0.5), Mixed()), torch.tensor([1, 0, 2, 1])
+    together, t, s = PerItem(priors, kind), torch.tensor([0.3, 0.6, 1.0, 1.0]), torch.tensor([0.5, 0.7, 1.0, 1.0])
+    x_t, start = together.sample(x0, y, t, noise), together.start(y, noise)
+    wide = together.coefficients(t.view(-1, 1, 1))
+    assert together.uses_y and not PerItem((Gaussian(), Bridge(end="zero")), kind).uses_y
+    for item, prior in enumerate([priors[k] for k in kind.tolist()]):
+        own = slice(item, item + 1)
+        assert torch.equal(x_t[own], prior.sample(x0[own], y[own], t[own], noise[own]))
+        assert torch.equal(start[own], prior.start(y[own], noise[own]))
+        assert together.noise_limit(s, t)[item] == prior.noise_limit(s[own], t[own])
+        assert [value[item].item() for value in wide] == [value.item() for value in prior.coefficients(t[own])]
 
 
 def test_errors_name_what_is_accepted():

@@ -43,6 +43,19 @@ def test_targets_have_unit_variance(prior, kind):
     assert power.tolist() == pytest.approx([1] * 4, abs=0.035)
 
 
+@pytest.mark.parametrize("prior", [Mixed(), Bridge(), Bridge(0.5)])
+def test_the_residual_has_unit_variance_for_other_means_too(prior):
+    """A mean that leaves a residual of 0.2 and of 3.0 of the latents' variance, an own one for each channel."""
+    t = torch.tensor([0.05, 0.5, 1.0], dtype=F64).repeat_interleave(200)
+    x0, noise, other = torch.randn(3, len(t), 2, 100, generator=torch.Generator().manual_seed(1), dtype=F64)
+    share = torch.tensor([0.8, -0.5], dtype=F64).view(1, 2, 1)  # of x0 in y, whose own variance is 1
+    y = share * x0 + (1 - share**2).sqrt() * other
+    moments, x_t = (1.0, 1.0, share), prior.sample(x0, y, t, noise)
+    wanted = target("residual", prior, x0, y, noise, x_t, t, moments)
+    assert torch.allclose(wanted.unflatten(0, (3, 200)).var((1, 3)), torch.ones(3, 2, dtype=F64), atol=0.04)
+    assert torch.allclose(x0_from("residual", prior, wanted, x_t, y, t, moments), x0, atol=1e-10)
+
+
 def test_v_without_signal_is_minus_the_clean_latents_and_the_residual_is_that_of_i2sb():
     x0, y, noise = latents()
     prior = Gaussian(lambda t: gamma_table(t, rescale_zero_terminal_snr(alphas_cumprod("linear"))))
