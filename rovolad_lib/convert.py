@@ -71,14 +71,15 @@ class Noise:
 
 @torch.no_grad()
 def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
-           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), **options):  # fmt: skip
+           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, **options):  # fmt: skip
     """Turn robot latents into latents of the voices that the contexts show.
 
     model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
     sampler: name in diffusion.samplers; steps: of the sampler, an evaluation of the network each (but heun and singlestep);
     guidance: 1 is none; seed: item i starts from (seed, i); mode: where the batch is padded; masked: False hides no padding,
     for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
-    rescale, interval: of diffusion.guidance; options: the sampler's own (order, eta, form, solver, variance, boot ...).
+    rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice (text, text_mask, speaker);
+    options: the sampler's own (order, eta, form, solver, variance, boot ...).
     Returns a list of (E, T). With masks a result does not depend on its batch.
     """
     check(sampler, "sampler", samplers.SAMPLERS)
@@ -94,7 +95,7 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
 
     def denoise(x, t):
-        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask)
+        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask, **(told or {}))
 
     def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
         a = prior.coefficients(t)[0].to(x).view(-1, 1, 1)

@@ -134,11 +134,15 @@ class Estimator:
 class Denoising:
     """step(model, batch) for `train.fit`: the losses of a Denoiser under a prior, or under one of several, drawn per item.
 
-    priors: of diffusion.priors, in the order in which the network counts them; objective: options of Estimator.
+    priors: of diffusion.priors, in the order in which the network counts them; objective: options of Estimator. ValueError
+    for "preconditioned" on a path without noise, where x_t and y give x0 away and nothing is left to say.
     """
 
     def __init__(self, *priors, **objective):
         self.priors, self.objective = priors, objective
+        silent = [prior for prior in priors if prior.coefficients(0.5)[2] == 0]
+        if silent and objective.get("target", "preconditioned") == "preconditioned":
+            raise ValueError(f"{silent[0]} holds no noise; with it the target must be one of {', '.join(TARGETS)}")
 
     def __call__(self, model, batch):
         if len(self.priors) == 1:

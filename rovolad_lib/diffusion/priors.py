@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from rovolad_lib.diffusion.schedules import as_double, check, gamma_cosine, like, over_items
-from rovolad_lib.diffusion.targets import target, x0_from  # noqa: F401: part of what this module promises
+from rovolad_lib.diffusion.targets import target as target  # priors and targets are promised together
+from rovolad_lib.diffusion.targets import x0_from as x0_from
 
 
 class Prior:

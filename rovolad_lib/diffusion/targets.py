@@ -57,6 +57,7 @@ def residual_std(prior, t, var_x0=1.0, var_y=1.0, cov=0.5):
     in I2SB; unlike sigma_t it also fits other noise scales and means.
     """
     a, b, c = prior.coefficients(as_double(t))
+    var_x0, var_y, cov = map(as_double, (var_x0, var_y, cov))
     power = a**2 * var_y + (1 - b) ** 2 * var_x0 - 2 * a * (1 - b) * cov + c**2
     return like(power.clamp_min(0).sqrt(), t)
 
@@ -70,6 +71,7 @@ def preconditioning(prior, t, var_x0=1.0, var_y=1.0, cov=0.0):
     source: Zhou 2023 (DDBM, arXiv 2309.16948); where a = 0 it is Karras 2022 (arXiv 2206.00364), table 1.
     """
     a, b, c = prior.coefficients(as_double(t))
+    var_x0, var_y, cov = map(as_double, (var_x0, var_y, cov))
     power = a**2 * var_y + b**2 * var_x0 + 2 * a * b * cov + c**2
     nothing = power <= 0
     power = torch.where(nothing, 1.0, power)

@@ -129,8 +129,10 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     fit_mean(model.mean, pairs, encoded, setting)
     prior = setting.named(float(model.mean.residual.mean().sqrt()))
-    model.notes = {"prior": prior, "objective": setting.objective(), "autoencoder": encoded.autoencoder.fingerprint(),
-                   "seed": seed, "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length}  # fmt: skip
+    model.notes = {
+        "prior": prior, "objective": setting.objective(), "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
+        "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
+    }  # fmt: skip
     model.notes |= provenance(encoded.data.table.loc[encoded.keep])
     options = {
         "plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"

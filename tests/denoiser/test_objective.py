@@ -251,6 +251,9 @@ def test_a_silent_network_has_a_loss_of_one_under_every_target():
 def test_unknown_words_name_the_accepted_ones():
     with pytest.raises(ValueError, match="'flow'.*preconditioned, x0, eps, v, residual"):
         Estimator(Knows(), Bridge(), target="flow")
+    with pytest.raises(ValueError, match="holds no noise; with it the target must be one of x0, eps, v, residual"):
+        Denoising(Bridge(0.0))
+    assert Denoising(Bridge(0.0), target="x0")(Knows(), batch(4, 6))["loss"].isfinite()
     with pytest.raises(ValueError, match="'batch'.*known, item"):
         Estimator(Knows(), Bridge(), normalise="batch")
 
