@@ -102,8 +102,8 @@ MUTATIONS = [
              "denoiser/test_mean.py"),
     Mutation("the first step never trained", OBJECTIVE, "torch.rand_like(t) < 0.05", "torch.rand_like(t) < 0.0",
              "denoiser/test_objective.py"),
-    Mutation("a network without the robot that hears no state", OBJECTIVE, 'if self.model.config["condition"] else', "if True else",
-             "denoiser/test_objective.py"),
+    Mutation("a network without the robot that hears no state", OBJECTIVE, 'if self.inside.config["condition"] else',
+             "if True else", "denoiser/test_objective.py"),
 ]  # fmt: skip
 
 
@@ -124,11 +124,10 @@ def killer(mutation, folder):
     path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     tests = [f"tests/{name}" for name in mutation.tests.split()]
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not diffusers", *tests]
-    done = subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)}, capture_output=True, text=True, encoding="utf-8"
-    )
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     path.write_text(text, encoding="utf-8")
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
     if done.returncode not in (0, 1):
         said = done.stdout[-2000:] + done.stderr[-2000:]
         raise RuntimeError(f"{mutation.name}: pytest ended with {done.returncode}\n{said}")

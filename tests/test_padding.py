@@ -114,8 +114,10 @@ def test_sampling_sees_padding_only_without_masks(backbone):
     for other in hidden[1:]:
         for a, b in zip(hidden[0], other, strict=True):
             assert (a - b).abs().max() <= 1e-5 * a.abs().max().clamp(min=1)
-    alone = sample(model, prior, robots[:1], voices[:1], mode="pre", **options)[0]
-    assert (alone - hidden[0][0]).abs().max() <= 1e-5 * alone.abs().max().clamp(min=1)
+    for k in range(4):  # an item's noise follows from its place: each in turn is the first
+        turned = sample(model, prior, robots[k:] + robots[:k], voices[k:] + voices[:k], mode="even", **options)[0]
+        alone = sample(model, prior, robots[k : k + 1], voices[k : k + 1], mode="pre", **options)[0]
+        assert (alone - turned).abs().max() <= 1e-5 * alone.abs().max().clamp(min=1)
     heard = [sample(model, prior, robots, voices, mode=m, masked=False, length=n, **options) for m in PADS for n in (10, 20)]
     for one, two in itertools.combinations(heard, 2):
         assert all(a.shape == b.shape for a, b in zip(one, two, strict=True)) and not torch.allclose(one[1], two[1], atol=1e-2)

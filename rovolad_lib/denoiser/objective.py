@@ -31,11 +31,12 @@ class Estimator:
         check(target, "target", ("preconditioned", *TARGETS))
         check(normalise, "normalise", ("known", "item"))
         self.model, self.prior, self.kind = model, prior, kind
+        self.inside = getattr(model, "module", model)  # of several processes' wrapper
         self.target, self.normalise, self.mapped, self.voice = target, normalise, mapped, voice
 
     def mean(self, robot, context=None, context_mask=None, mask=None, drop=None):
         """Return y (N, E, T), the prior's mean: arguments of PriorMean, the context left out where it has no part in y."""
-        return self.model.mean(robot, context if self.voice else None, context_mask, mask, drop)
+        return self.inside.mean(robot, context if self.voice else None, context_mask, mask, drop)
 
     def scales(self, t):
         """Return shift = a + b, c_in, c_skip, c_out, each (N, E, 1) or (N, 1, 1), at times t (N,).
@@ -114,7 +115,7 @@ class Estimator:
             return answer, x0_from(self.target, self.prior, answer, x, y, t, self.moments())
         shift, c_in, c_skip, c_out = self.scales(t)
         u = x - shift * y
-        heard = self._normalised(u, t, inputs, c_in) if self.model.config["condition"] else self._normalised(x, t, inputs)
+        heard = self._normalised(u, t, inputs, c_in) if self.inside.config["condition"] else self._normalised(x, t, inputs)
         answer = self.model(heard, t, y, **inputs, **told)
         return answer, y + c_skip * u + c_out * answer
 
@@ -128,7 +129,7 @@ class Estimator:
         return c_in * x
 
     def _spread(self):
-        return self.model.mean.residual.view(1, -1, 1).clamp(min=1e-4)
+        return self.inside.mean.residual.view(1, -1, 1).clamp(min=1e-4)
 
 
 class Denoising:

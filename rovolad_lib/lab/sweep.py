@@ -52,16 +52,26 @@ class Setting:
         return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
 
     def named(self, deviation):
-        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves."""
-        noise, schedule = None if self.noise is None else self.noise * deviation, self.schedule
-        options = {
-            "gaussian": {"schedule": schedule, "scale": self.scale},
-            "robot": {"noise": noise, "kind": self.path, "end": self.end},
-            "mixed": {"noise": noise, "form": self.path, "schedule": schedule},
+        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
+
+        ValueError for a field that has no meaning under the prior.
+        """
+        given = {name: getattr(self, name) for name in ("noise", "path", "end", "schedule", "scale")}
+        given = {name: value for name, value in given.items() if value is not None}
+        own = {
+            "gaussian": {"schedule": "schedule", "scale": "scale"},
+            "robot": {"noise": "noise", "path": "kind", "end": "end"},
+            "mixed": {"noise": "noise", "path": "form"} | ({"schedule": "schedule"} if self.path == "diffvc" else {}),
         }
-        given = {name: {k: v for k, v in kept.items() if v is not None} for name, kept in options.items()}
-        chosen = {n: given[n] for n in BOTH if given[n]} if self.prior == "both" else given.get(self.prior, {})
-        return {"name": self.prior, **chosen} if chosen else self.prior
+        parts = {prior: own[prior] for prior in (BOTH if self.prior == "both" else (self.prior,))}
+        if lost := [name for name in given if not any(name in part for part in parts.values())]:
+            accepted = ", ".join(name for part in parts.values() for name in part)
+            raise ValueError(f"{', '.join(lost)} has no meaning under prior {self.prior!r}; accepted: {accepted}")
+        if "noise" in given:
+            given["noise"] *= deviation
+        chosen = {p: {k: given[name] for name, k in part.items() if name in given} for p, part in parts.items()}
+        chosen = {p: options for p, options in chosen.items() if options}
+        return {"name": self.prior, **(chosen if self.prior == "both" else chosen[self.prior])} if chosen else self.prior
 
 
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids

@@ -116,13 +116,17 @@ def test_an_unknown_prior_is_refused(encoded, tmp_path):
 def test_a_setting_names_its_prior_by_what_differs():
     assert sweep.Setting().named(0.7) == "robot" and sweep.Setting(prior="both").named(0.7) == "both"
     assert sweep.Setting(noise=2.0, end="zero").named(0.7) == {"name": "robot", "noise": 1.4, "end": "zero"}
-    assert sweep.Setting(prior="gaussian", schedule="linear", scale=0.5, noise=2.0).named(1.0) == {
+    assert sweep.Setting(prior="gaussian", schedule="linear", scale=0.5).named(1.0) == {
         "name": "gaussian", "schedule": "linear", "scale": 0.5,
     }  # fmt: skip
     assert sweep.Setting(prior="mixed", path="diffvc").named(1.0) == {"name": "mixed", "form": "diffvc"}
     both = {"name": "both", "gaussian": {"scale": 0.5}, "robot": {"kind": "gmax"}}
     assert sweep.Setting(prior="both", scale=0.5, path="gmax").named(1.0) == both
     assert priors_of(both) == (Gaussian(scale=0.5), Bridge(kind="gmax"))
+    with pytest.raises(ValueError, match="noise has no meaning under prior 'gaussian'; accepted: schedule, scale"):
+        sweep.Setting(prior="gaussian", noise=2.0).named(1.0)
+    with pytest.raises(ValueError, match="schedule has no meaning under prior 'mixed'; accepted: noise, path"):
+        sweep.Setting(prior="mixed", schedule="linear").named(1.0)
 
 
 @pytest.mark.parametrize(
