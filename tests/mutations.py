@@ -50,6 +50,8 @@ MUTATIONS = [
              "mean = x.mean(dims, keepdim=True)", "diffusion/test_guidance.py"),
     Mutation("unmasked mean of the loss", OBJECTIVE, "(error.square() * mask[:, None]).sum()", "error.square().sum()",
              "test_padding.py denoiser/test_objective.py"),
+    Mutation("unmasked mean of a voice", "rovolad_lib/denoiser/layers.py", "x.masked_fill(~mask[:, None], 0).sum(",
+             "x.sum(", "denoiser/test_mean.py test_padding.py"),
     Mutation("unmasked robot in the prior's mean", MEAN,
              "centred if mask is None else centred.masked_fill(~mask[:, None], 0)",
              "centred", "test_padding.py denoiser/test_mean.py"),
