@@ -219,11 +219,13 @@ def problem():
         (partial(dpm_solver, order=2), 2),
         (partial(dpm_solver, order=2, solver="heun"), 2),
         (partial(dpm_solver, order=2, form="singlestep"), 2),
+        (partial(dpm_solver, order=2, form="singlestep", solver="heun"), 2),
         (partial(dpm_solver, order=3), 3),
         (partial(dpm_solver, order=3, form="singlestep"), 3),
         (partial(dpm_solver_pp, order=2), 2),
         (partial(dpm_solver_pp, order=2, solver="heun"), 2),
         (partial(dpm_solver_pp, order=2, form="singlestep"), 2),
+        (partial(dpm_solver_pp, order=2, form="singlestep", solver="heun"), 2),
         (partial(dpm_solver_pp, order=3), 3),
         (partial(dpm_solver_pp, order=3, form="singlestep"), 3),
         (partial(dpm_solver_pp, order=3, published=True), 2),  # the missing factor 2 costs the third order
