@@ -16,7 +16,7 @@ class Estimator:
     "preconditioned": every prior's x_t = a y + b x0 + c eps becomes, less the known (a + b) y, the noisy residual
     u = b r + c eps of r = x0 - y with variance v per channel. The best linear estimate of r is c_skip u with error
     variance c_out^2; the network adds c_out F. source: Karras 2022, table 1, for r in the place of x0. It hears c_in u; or,
-    where it is not given the robot (condition off), x_t over its deviation, of which y is then its only source.
+    where it is not given the robot (condition off), x_t over its deviation: on a path to the robot its only sight of it.
     The other targets are those of `diffusion.targets`; for them the network always hears x_t over its deviation. "eps"
     needs a path with signal at t = 1 (gamma "scaled_linear", say): without, its first estimate is empty or blown up.
 
