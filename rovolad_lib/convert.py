@@ -9,8 +9,8 @@ from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Estimator
 from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.guidance import guided
-from rovolad_lib.diffusion.priors import Bridge, Gaussian
-from rovolad_lib.diffusion.schedules import grid
+from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
+from rovolad_lib.diffusion.schedules import check, gamma, grid
 from rovolad_lib.speech import robot as espeak
 from rovolad_lib.speech.audio import SAMPLE_RATE, load, save, set_level
 from rovolad_lib.speech.batches import pad
@@ -19,15 +19,37 @@ MODELS = SHIPPED.parent
 DEFAULT = MODELS / "denoiser_mls.safetensors"
 CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
-PRIORS = {"gaussian": (Gaussian, "ddpm"), "robot": (Bridge, "bridge_sde")}
+PRIORS = {"gaussian": (Gaussian, "ddpm"), "robot": (Bridge, "bridge_sde"), "mixed": (Mixed, "ddpm")}
+BOTH = ("gaussian", "robot")  # what one network of prior "both" learns, in the order in which it counts them
 
 
-def prior_of(name):
-    """Return the prior that parameter `prior` names and its default sampler; ValueError names the accepted ones."""
-    if name not in PRIORS:
-        raise ValueError(f"prior must be one of {', '.join(PRIORS)}, got {name!r}")
+def prior_of(named, under=None):
+    """Return the prior that parameter `prior` or a model's note names, and its default sampler.
+
+    named: gaussian | robot | mixed | both, or a dict {"name": one of them, further arguments of its class}, where `schedule`
+    stands for gamma (a name, or a dict of the arguments of `schedules.gamma`), and of both {"name": "both", "gaussian":
+    {...}, "robot": {...}}; under: which of both (None: robot). ValueError names the accepted ones.
+    """
+    options = {"name": named} if isinstance(named, str) else dict(named)
+    name = options.pop("name")
+    if name not in (*PRIORS, "both"):
+        raise ValueError(f"prior must be one of {', '.join(PRIORS)}, both, got {name!r}")
+    accepted = BOTH if name == "both" else (name,)
+    if under is not None and under not in accepted:
+        raise ValueError(f"prior {under!r} of a model trained with prior {name!r}; accepted: {', '.join(accepted)}")
+    if name == "both":
+        name = under or "robot"
+        options = dict(options.get(name, {}))
+    if schedule := options.pop("schedule", None):
+        options["gamma"] = gamma(**({"name": schedule} if isinstance(schedule, str) else schedule))
     kind, sampler = PRIORS[name]
-    return kind(), sampler
+    return kind(**options), sampler
+
+
+def priors_of(named):
+    """Return the tuple of priors that a network of parameter `prior` learns."""
+    name = named if isinstance(named, str) else named["name"]
+    return tuple(prior_of(named, under)[0] for under in BOTH) if name == "both" else (prior_of(named)[0],)
 
 
 class Noise:
@@ -49,14 +71,18 @@ class Noise:
 
 @torch.no_grad()
 def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
-           callback=None):  # fmt: skip
+           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, **options):  # fmt: skip
     """Turn robot latents into latents of the voices that the contexts show.
 
     model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
-    sampler: name in diffusion.samplers; steps: network evaluations; guidance: 1 is none; seed: item i starts from
-    (seed, i); mode: where the batch is padded; masked: False hides no padding, for a network trained so at `length` frames.
+    sampler: name in diffusion.samplers; steps: of the sampler, an evaluation of the network each (but heun and singlestep);
+    guidance: 1 is none; seed: item i starts from (seed, i); mode: where the batch is padded; masked: False hides no padding,
+    for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
+    rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice (text, text_mask, speaker);
+    options: the sampler's own (order, eta, form, solver, variance, boot ...).
     Returns a list of (E, T). With masks a result does not depend on its batch.
     """
+    check(sampler, "sampler", samplers.SAMPLERS)
     device = next(model.parameters()).device
     patch = model.config["patch"]
     length = None if masked else max(length, max(r.shape[1] + r.shape[1] % patch for r in robots))
@@ -65,11 +91,11 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     context, heard = (k.to(device) for k in pad(contexts, "post", None, patch))
     if not heard.shape[1]:
         context = heard = None
-    y, blank = model.mean(robot, context, heard, mask), model.mean(robot, mask=mask)
-    estimate = Estimator(model, prior)
+    estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **model.notes.get("objective", {}))
+    y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
 
     def denoise(x, t):
-        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask)
+        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask, **(told or {}))
 
     def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
         a = prior.coefficients(t)[0].to(x).view(-1, 1, 1)
@@ -79,9 +105,17 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     seeds, lengths = [seed * 1_000_003 + i for i in range(len(robots))], [r.shape[1] for r in robots]
     noise = Noise(seeds, lengths, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
     walk = getattr(samplers, sampler)
-    start = prior.start(y, noise(y))
-    result = walk(guided(denoise, denoise_null, guidance), start, grid(steps), prior, y, noise, callback)
+    start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
+    times = grid(steps, spacing, prior) if isinstance(spacing, str) else spacing
+    result = walk(both, start, times, prior, y, noise, callback, **options)
     return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
+
+
+def _kind(model, prior, items, device):
+    """Return (N,) long, which of its priors a network of several is told, or None for a network of one."""
+    if model.config["priors"] == 1:
+        return None
+    return torch.full((items,), BOTH.index("gaussian" if isinstance(prior, Gaussian) else "robot"), device=device)
 
 
 def padding(model):
@@ -122,19 +156,22 @@ class Converter:
         """Return the robot's own voice saying a text: (S,)."""
         return espeak.say(text, language)
 
-    def __call__(self, source, reference, language="en", steps=4, guidance=1.0, sampler=None, seed=0, callback=None):
+    def __call__(self, source, reference, language="en", steps=4, guidance=1.0, sampler=None, seed=0, callback=None,
+                 prior=None, **options):  # fmt: skip
         """Return speech (S,) at 16 kHz: the words of `source` in the voice of `reference`.
 
         source: str = text; Path = a recording, tensor (S,) = a wave at 16 kHz, of which only the words shall stay;
         reference: one or several paths or waves (S,); language: of a text; steps: network evaluations; guidance: 1 is
         none; sampler: name in diffusion.samplers (None: the prior's own); seed: another one is another reading;
-        callback: see diffusion.samplers. Errors: ValueError, FileNotFoundError.
+        callback: see diffusion.samplers; prior: gaussian | robot, of a network that knows both; options: spacing, rescale,
+        interval and the sampler's own, see `sample`. Errors: ValueError, FileNotFoundError.
         """
         said = self.robot(source, language) if isinstance(source, str) else espeak.flatten(_wave(source))
         robot, context = self._encode(said), self.voice(reference)
-        options = {"sampler": sampler or self.sampler, "steps": steps, "guidance": guidance, "seed": seed}
+        start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
+        options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, "seed": seed}
         options |= padding(self.denoiser)
-        latents = sample(self.denoiser, self.prior, [robot], [context], callback=callback, **options)[0]
+        latents = sample(self.denoiser, start, [robot], [context], callback=callback, **options)[0]
         wave = self.autoencoder.decode(latents[None], iterations=16)[0, : len(said)]
         return wave / wave.abs().max().clamp(min=1)
 

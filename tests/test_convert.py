@@ -1,14 +1,17 @@
 import pytest
 import torch
 
-from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, prior_of, sample
+from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, prior_of, priors_of, sample
+from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Estimator
 from rovolad_lib.diffusion import samplers
-from rovolad_lib.diffusion.schedules import grid
+from rovolad_lib.diffusion.guidance import guided
+from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
+from rovolad_lib.diffusion.schedules import gamma_sigmoid, grid
 from rovolad_lib.speech.audio import load, save, set_level, tags
 from rovolad_lib.speech.robot import flatten
 
-PRIORS = ["gaussian", "robot"]
+PRIORS = ["gaussian", "robot", "mixed"]
 FRAMES, HEARD = [9, 14, 6, 1], [7, 0, 12, 5]
 
 
@@ -103,9 +106,99 @@ def test_noise_is_an_item_s_own():
     assert not torch.equal(first, second) and first[1, :, :7].all() and not first[1, :, 7].any()
 
 
+def manual(model, kind, sampler, times, guidance=1.0, told=None, objective=None, rescale=0.0, interval=(0.0, 1.0), **options):
+    """The sampling of one item of 8 frames with a voice of 6, written out; (6, 8)."""
+    robot, context = items([8])[0][None], items([6])[0][None]
+    real, heard = torch.ones(1, 8, dtype=torch.bool), torch.ones(1, 6, dtype=torch.bool)
+    estimate, noise = Estimator(model, kind, told, **(objective or {})), Noise([2 * 1_000_003], [8])
+    y, blank = estimate.mean(robot, context, heard, real), estimate.mean(robot, mask=real)
+
+    def denoise(x, t):
+        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=real)
+
+    def null(x, t):
+        return estimate(x - kind.coefficients(t)[0].view(-1, 1, 1) * (y - blank), t, blank, robot=robot, mask=real)
+
+    both = guided(denoise, null, guidance, rescale, real, interval)
+    return getattr(samplers, sampler)(both, kind.start(y, noise(y)), times, kind, y, noise, **options)[0]
+
+
+CHOICES = [
+    ("gaussian", "ddim", "uniform", {"eta": 0.5}, {}),
+    ("gaussian", "ddpm", "trailing", {"variance": "large"}, {}),
+    ("robot", "dpm_solver_pp", "karras", {"order": 3, "form": "multistep"}, {}),
+    ("robot", "dpm_solver", "lambda", {"order": 2, "form": "singlestep"}, {"guidance": 1.5}),
+    ("mixed", "heun", "sigmoid", {}, {"guidance": 3.0, "rescale": 0.7, "interval": (0.2, 0.8)}),
+    ("robot", "bridge_ode", "uniform", {"boot": False}, {"guidance": 2.0, "rescale": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("prior", "sampler", "spacing", "options", "guidance"), CHOICES)
+@torch.no_grad()
+def test_every_choice_of_the_sampler_can_be_made(denoiser, prior, sampler, spacing, options, guidance):
+    model, (kind, _) = denoiser(), prior_of(prior)
+    given = {"sampler": sampler, "steps": 6, "seed": 2, "spacing": spacing} | options | guidance
+    got = sample(model, kind, items([8]), items([6]), **given)[0]
+    assert torch.equal(got, manual(model, kind, sampler, grid(6, spacing, kind), **guidance, **options))
+    plain = sample(model, kind, items([8]), items([6]), sampler=sampler, steps=6, seed=2)[0]
+    assert not near(got, plain, 1e-3)
+
+
+def test_times_can_be_given(denoiser):
+    model, (kind, sampler) = denoiser(), prior_of("robot")
+    made = [sample(model, kind, items([8]), items([6]), sampler=sampler, seed=2, spacing=s)[0] for s in ("uniform", grid(4))]
+    assert torch.equal(*made)
+    with pytest.raises(ValueError, match="'euler'.*ddpm, ddim, dpm_solver, dpm_solver_pp, bridge_sde, bridge_ode, heun"):
+        sample(model, kind, items([8]), items([6]), sampler="euler")
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_guidance_outside_its_interval_is_none(denoiser, prior):
+    model, (kind, sampler) = denoiser(), prior_of(prior)
+    options = {"sampler": sampler, "steps": 4, "seed": 2}
+    none = sample(model, kind, items([8]), items([6]), **options)[0]
+    never = sample(model, kind, items([8]), items([6]), guidance=3.0, interval=(0.0, 0.1), **options)[0]
+    assert torch.equal(none, never)
+
+
+@torch.no_grad()
+def test_a_network_of_both_priors_is_told_which():
+    torch.manual_seed(0)
+    model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2, priors=2).eval()
+    for value in (*model.parameters(), model.mean.weight):
+        value.add_(torch.randn_like(value) / 5)
+    for told, name in enumerate(("gaussian", "robot")):
+        kind, sampler = prior_of("both", name)
+        got = sample(model, kind, items([8]), items([6]), sampler=sampler, steps=4, seed=2)[0]
+        wanted, other = (manual(model, kind, sampler, grid(4), told=torch.tensor([k])) for k in (told, 1 - told))
+        assert torch.equal(got, wanted) and not near(got, other, 1e-3)
+
+
+@pytest.mark.parametrize("objective", [
+    {"target": "v"}, {"target": "residual", "voice": False}, {"target": "x0", "mapped": "robot", "normalise": "item"},
+])  # fmt: skip
+@torch.no_grad()
+def test_the_objective_is_the_one_of_training(denoiser, objective):
+    model, (kind, sampler) = denoiser(objective=objective), prior_of("robot")
+    got = sample(model, kind, items([8]), items([6]), sampler=sampler, steps=4, seed=2, guidance=1.5)[0]
+    assert torch.equal(got, manual(model, kind, sampler, grid(4), 1.5, objective=objective))
+    assert not near(got, manual(model, kind, sampler, grid(4), 1.5), 1e-3)
+
+
 def test_a_prior_is_named():
-    with pytest.raises(ValueError, match="gaussian, robot.*'noise'"):
-        prior_of("noise")
+    for name in ("noise", {"name": "noise"}):
+        with pytest.raises(ValueError, match="gaussian, robot, mixed, both, got 'noise'"):
+            prior_of(name)
+    assert prior_of("both") == prior_of("robot") == (Bridge(), "bridge_sde")
+    assert prior_of("both", "gaussian") == prior_of("gaussian") == (Gaussian(), "ddpm")
+    assert prior_of({"name": "mixed", "form": "diffvc"}) == (Mixed(form="diffvc"), "ddpm")
+    assert prior_of({"name": "robot", "noise": 0.5, "end": "zero"})[0] == Bridge(0.5, end="zero")
+    t, named = torch.rand(5), {"name": "gaussian", "schedule": {"name": "sigmoid", "tau": 0.9}, "scale": 0.5}
+    assert torch.equal(prior_of(named)[0].gamma(t), gamma_sigmoid(t, tau=0.9)) and prior_of(named)[0].scale == 0.5
+    both = {"name": "both", "gaussian": {"scale": 0.5}, "robot": {"noise": 2.0}}
+    assert priors_of(both) == (Gaussian(scale=0.5), Bridge(2.0)) and priors_of("mixed") == (Mixed(),)
+    with pytest.raises(ValueError, match="prior 'gaussian' of a model trained with prior 'robot'; accepted: robot"):
+        prior_of("robot", "gaussian")
 
 
 def wave(samples, seed=0):
@@ -183,6 +276,17 @@ def test_every_reference_of_a_voice_is_heard_for_as_long(converter, count):
     short = converter.voice([wave(3200, 9), *long[1:]])
     assert torch.equal(short[:, :10], converter.voice(wave(3200, 9)))
     assert torch.equal(short[:, 10 : 310 - share], wanted[:, share:])
+
+
+def test_the_sampler_s_options_reach_it_from_outside(converter, files):
+    seen, voice = [], files / "voice.flac"
+    chosen = {"sampler": "dpm_solver_pp", "order": 3, "spacing": "karras", "guidance": 2.0}
+    chosen |= {"rescale": 0.7, "interval": (0.1, 0.9)}
+    made = converter("Yes.", voice, steps=5, **chosen, callback=lambda step, t, *_: seen.append(t))
+    assert seen == grid(5, "karras", converter.prior)[1:].tolist() and made.isfinite().all()
+    assert not torch.equal(made, converter("Yes.", voice, steps=5, **chosen | {"order": 1}))
+    with pytest.raises(ValueError, match="'gaussian' of a model trained with prior 'robot'"):
+        converter("Yes.", voice, prior="gaussian")
 
 
 def test_a_saved_result_says_that_it_is_synthetic(converter, tmp_path):

@@ -4,15 +4,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from rovolad_lib.diffusion.schedules import check
+
 from .layers import masked_mean
+
+FORMS = ("ridge", "affine", "robot", "none")
 
 
 class PriorMean(nn.Module):
-    """Context's mean plus one global ridge regression of the robot less its overall mean, three frames to one.
+    """Context's mean plus a global linear map of the robot less its overall mean, by default three frames to one.
 
     Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a
     clip's own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by
-    `fit`. Before it the weight is zero, so y is the context's mean alone.
+    `fit`. Before it the weight is zero, so y is the context's mean alone. Of y only the context's mean tells the voice: it
+    goes where the context is dropped, and what the robot says stays.
     """
 
     def __init__(self, channels):
@@ -35,13 +40,16 @@ class PriorMean(nn.Module):
         return y if mask is None else y.masked_fill(~mask[:, None], 0)
 
     @torch.no_grad()
-    def fit(self, robots, targets, context_means=None, l2=1e-2):
-        """Solve for the ridge over a list of items and return the explained share of the variance around the means.
+    def fit(self, robots, targets, context_means=None, l2=1e-2, form="ridge"):
+        """Set the map from a list of items and return the explained share of the variance around the means.
 
         robots, targets: iterables of (E, T) tensors, the robot already aligned with its target; context_means: iterable
         of (E,) means of what `forward` will be given as context, None for no context; l2: added to the diagonal of the
-        inputs' mean square. Sums are float64. ValueError for no frames, and for shapes or numbers of items that differ.
+        inputs' mean square; form: "ridge", three frames of all channels to one; "affine", every channel from itself; "robot",
+        the robot as it is; "none", no robot in y. Sums are float64. ValueError for no frames, an unknown form, and for shapes
+        or numbers of items that differ.
         """
+        check(form, "form", FORMS)
         channels = self.weight.shape[0]
         gram = torch.zeros(3 * channels, 3 * channels, dtype=torch.float64, device=self.weight.device)
         cross, power, frames = gram.new_zeros(3 * channels, channels), gram.new_zeros(channels), 0
@@ -49,7 +57,8 @@ class PriorMean(nn.Module):
         items = list(zip(*columns, strict=True))
         if not any(robot.shape[-1] for robot, *_ in items):
             raise ValueError("PriorMean.fit was given no frames; at least one (E, T) pair is needed")
-        self.centre.copy_(torch.cat([item[0].to(self.centre) for item in items], dim=1).mean(dim=1, keepdim=True))
+        centre = torch.cat([item[0].to(self.centre) for item in items], dim=1).mean(dim=1, keepdim=True)
+        self.centre.copy_(torch.zeros_like(centre) if form == "robot" else centre)
         for item in items:
             inputs, wanted = self._equations(*item)
             gram += inputs @ inputs.T
@@ -57,7 +66,7 @@ class PriorMean(nn.Module):
             power += wanted.square().sum(dim=1)
             frames += wanted.shape[1]
         ridge = gram / frames + l2 * torch.eye(3 * channels, dtype=torch.float64, device=gram.device)
-        solution = torch.linalg.solve(ridge, cross / frames)  # (3E, E)
+        solution = _solution(form, ridge, cross / frames)  # (3E, E)
         left = power - 2 * (solution * cross).sum(dim=0) + (solution * (gram @ solution)).sum(dim=0)
         self.weight.copy_(solution.T.unflatten(1, (channels, 3)))
         self.residual.copy_(left / frames)
@@ -82,3 +91,15 @@ class PriorMean(nn.Module):
         """Return the robot less its overall mean, zero on masked frames: (N, E, T)."""
         centred = robot - self.centre.to(robot)
         return centred if mask is None else centred.masked_fill(~mask[:, None], 0)
+
+
+def _solution(form, ridge, cross):
+    """Return the map's weights (3E, E): ridge (3E, 3E) and cross (3E, E) are the normal equations, over the frames."""
+    if form == "ridge":
+        return torch.linalg.solve(ridge, cross)
+    channel = torch.arange(cross.shape[1], device=cross.device)
+    own = 3 * channel + 1  # the middle frame of the channel itself
+    slope = {"affine": cross[own, channel] / ridge[own, own], "robot": 1.0, "none": 0.0}[form]
+    solution = torch.zeros_like(cross)
+    solution[own, channel] = slope
+    return solution

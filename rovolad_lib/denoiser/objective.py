@@ -2,19 +2,41 @@
 
 import torch
 
+from rovolad_lib.diffusion.guidance import deviation
+from rovolad_lib.diffusion.priors import PerItem
+from rovolad_lib.diffusion.schedules import check
+from rovolad_lib.diffusion.targets import TARGETS, preconditioning, target, x0_from
+
+INPUTS = ("context", "context_mask", "mask", "robot", "drop", "text", "text_mask", "speaker")  # of a batch, for the network
+
 
 class Estimator:
     """The bridge between mathematics and network: x_t in, an estimate of x0 out, the network seeing unit variance.
 
-    Every prior's x_t = a y + b x0 + c eps becomes, less the known (a + b) y, the noisy residual u = b r + c eps of
-    r = x0 - y with variance v per channel. The best linear estimate of r is c_skip u with error variance c_out^2; the
-    network is fed c_in u and adds c_out F. source: Karras 2022, table 1, for r in the place of x0.
+    "preconditioned": every prior's x_t = a y + b x0 + c eps becomes, less the known (a + b) y, the noisy residual
+    u = b r + c eps of r = x0 - y with variance v per channel. The best linear estimate of r is c_skip u with error
+    variance c_out^2; the network adds c_out F. source: Karras 2022, table 1, for r in the place of x0. It hears c_in u; or,
+    where it is not given the robot (condition off), x_t over its deviation: on a path to the robot its only sight of it.
+    The other targets are those of `diffusion.targets`; for them the network always hears x_t over its deviation. "eps"
+    needs a path with signal at t = 1 (gamma "scaled_linear", say): without, its first estimate is empty or blown up.
 
-    model: a Denoiser with its mean fitted; prior: of diffusion.priors.
+    model: a Denoiser with its mean fitted; prior: of diffusion.priors; kind: (N,) long, which prior each item is under,
+    for a network of several; target: "preconditioned" | "x0" | "eps" | "v" | "residual"; normalise: the input's
+    deviation, "known" from the path (of the distribution: it depends on t alone, so no padding and no loudness of the
+    clip enters) or "item" as in Chen 2023 (arXiv 2301.10972), that of each item's real frames; the state is never
+    normalised. mapped: form of `mean.fit`; voice: whether the context's mean is part of y.
     """
 
-    def __init__(self, model, prior):
-        self.model, self.prior = model, prior
+    def __init__(self, model, prior, kind=None, target="preconditioned", normalise="known", mapped="ridge", voice=True):
+        check(target, "target", ("preconditioned", *TARGETS))
+        check(normalise, "normalise", ("known", "item"))
+        self.model, self.prior, self.kind = model, prior, kind
+        self.inside = getattr(model, "module", model)  # of several processes' wrapper
+        self.target, self.normalise, self.mapped, self.voice = target, normalise, mapped, voice
+
+    def mean(self, robot, context=None, context_mask=None, mask=None, drop=None):
+        """Return y (N, E, T), the prior's mean: arguments of PriorMean, the context left out where it has no part in y."""
+        return self.inside.mean(robot, context if self.voice else None, context_mask, mask, drop)
 
     def scales(self, t):
         """Return shift = a + b, c_in, c_skip, c_out, each (N, E, 1) or (N, 1, 1), at times t (N,).
@@ -22,7 +44,7 @@ class Estimator:
         At the very end of a bridge b = c = 0: u is zero there but for rounding, which c_in = 0 keeps from being amplified.
         """
         a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
-        v = self.model.mean.residual.view(1, -1, 1).clamp(min=1e-4)
+        v = self._spread()
         total = (b.square() * v + c.square()).clamp(min=1e-12)
         return (
             a + b,
@@ -31,39 +53,107 @@ class Estimator:
             v.sqrt() * c / total.sqrt() + (c == 0) * (b == 0) * v.sqrt(),
         )
 
+    def moments(self):
+        """Return the mean squares of x0 and y and the mean of their product, each a number or (1, E, 1), for x0 of unit variance.
+
+        A fitted y leaves a residual uncorrelated with it, or, where that is the larger, has nothing to do with x0; the robot
+        as it is has unit variance.
+        """
+        v = self._spread()
+        power = torch.ones_like(v) if self.mapped == "robot" else (1 - v).abs()
+        return 1.0, power, ((1 + power - v) / 2).clamp(min=-1)
+
     def __call__(self, x, t, y, **inputs):
         """Return the estimate of x0, (N, E, T): x (N, E, T), t (N,), y (N, E, T) the prior's mean, inputs of Denoiser."""
-        shift, c_in, c_skip, c_out = self.scales(t)
-        u = x - shift * y
-        return y + c_skip * u + c_out * self.model(c_in * u, t, y, **inputs)
+        return self._answer(x, t, y, inputs)[1]
 
     def loss(self, batch):
-        """Return {"loss": mean square of (r_hat - r) / c_out over real frames, "x0": mean square error of x0}.
+        """Return {"loss": mean square error of the network's answer, "x0": mean square error of x0}, over real frames.
 
-        batch: of speech.pairs. A twentieth of the times is exactly 1, so that the first step is trained where it begins.
+        batch: of speech.pairs. The answer's target has unit variance. A twentieth of the times is exactly 1, so that the
+        first step is trained where it begins.
         """
-        x0, mask, drop = batch["x0"], batch["mask"], batch["drop"]
-        y = self.model.mean(batch["robot"], batch["context"], batch["context_mask"], mask, drop)
+        x0, mask = batch["x0"], batch["mask"]
         t = torch.rand(len(x0), device=x0.device)
         t = torch.where(torch.rand_like(t) < 0.05, 1.0, t.clamp(1e-4, 1))
+        x, y, noise, given = self._state(batch, t)
+        answer, estimate = self._answer(x, t, y, given)
+        if self.target == "preconditioned":
+            error = (estimate - x0) / self.scales(t)[3]
+        else:
+            error = answer - target(self.target, self.prior, x0, y, noise, x, t, self.moments())
+        return {"loss": _mean_square(error, mask), "x0": _mean_square(estimate - x0, mask)}
+
+    @torch.no_grad()
+    def x0_errors(self, batch, log_snrs=(-4.0, -2.0, 0.0, 2.0, 4.0)):
+        """Return {ln(b / c): mean square error of x0}: what compares networks of other targets, whose losses do not.
+
+        batch: of speech.pairs; log_snrs: noise levels, looked up on the path of the prior, which is one for all items.
+        """
+        times = self.prior.time(torch.tensor(log_snrs, dtype=torch.float64)).float()
+        found = {}
+        for level, time in zip(log_snrs, times.to(batch["x0"].device), strict=True):
+            t = time.expand(len(batch["x0"]))
+            x, y, _, given = self._state(batch, t)
+            found[level] = float(_mean_square(self(x, t, y, **given) - batch["x0"], batch["mask"]))
+        return found
+
+    def _state(self, batch, t):
+        """Return x_t, y and the noise of a batch at times t, and the network's further inputs."""
+        given = {name: batch[name] for name in INPUTS if name in batch}
+        y = self.mean(batch["robot"], batch["context"], batch["context_mask"], batch["mask"], batch["drop"])
         a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
-        x = a * y + b * x0 + c * torch.randn_like(x0)
-        given = {k: batch[k] for k in ("context", "context_mask", "mask", "robot", "drop")}
-        error = self(x, t, y, **given) - x0
-        c_out = self.scales(t)[3]
-        count = x0.shape[1] * (mask.sum() if mask is not None else x0.shape[0] * x0.shape[2])
-        weight = 1.0 if mask is None else mask[:, None]
-        return {
-            "loss": ((error / c_out).square() * weight).sum() / count,
-            "x0": (error.square() * weight).sum() / count,
-        }
+        noise = torch.randn_like(batch["x0"])
+        return a * y + b * batch["x0"] + c * noise, y, noise, given
+
+    def _answer(self, x, t, y, inputs):
+        """Return the network's answer and the estimate of x0 that it stands for, both (N, E, T)."""
+        told = {} if self.kind is None else {"kind": self.kind}
+        if self.target != "preconditioned":
+            heard = self._normalised(x, t, inputs)
+            answer = self.model(heard, t, y, **inputs, **told)
+            return answer, x0_from(self.target, self.prior, answer, x, y, t, self.moments())
+        shift, c_in, c_skip, c_out = self.scales(t)
+        u = x - shift * y
+        heard = self._normalised(u, t, inputs, c_in) if self.inside.config["condition"] else self._normalised(x, t, inputs)
+        answer = self.model(heard, t, y, **inputs, **told)
+        return answer, y + c_skip * u + c_out * answer
+
+    def _normalised(self, x, t, inputs, c_in=None):
+        """Return what the network hears of x or u (N, E, T), of unit variance; c_in: the known factor, None for that of x."""
+        if self.normalise == "item":
+            spread = deviation(x, inputs.get("mask"))
+            return x / torch.where(spread > 0, spread, 1.0) * (1.0 if c_in is None else c_in > 0)
+        if c_in is None:
+            c_in = preconditioning(self.prior, t.view(-1, 1, 1), *self.moments())[2].float()
+        return c_in * x
+
+    def _spread(self):
+        return self.inside.mean.residual.view(1, -1, 1).clamp(min=1e-4)
 
 
 class Denoising:
-    """step(model, batch) for `train.fit`: the losses of a Denoiser under a prior."""
+    """step(model, batch) for `train.fit`: the losses of a Denoiser under a prior, or under one of several, drawn per item.
 
-    def __init__(self, prior):
-        self.prior = prior
+    priors: of diffusion.priors, in the order in which the network counts them; objective: options of Estimator. ValueError
+    for "preconditioned" on a path without noise, where x_t and y give x0 away and nothing is left to say.
+    """
+
+    def __init__(self, *priors, **objective):
+        self.priors, self.objective = priors, objective
+        silent = [prior for prior in priors if prior.coefficients(0.5)[2] == 0]
+        if silent and objective.get("target", "preconditioned") == "preconditioned":
+            raise ValueError(f"{silent[0]} holds no noise; with it the target must be one of {', '.join(TARGETS)}")
 
     def __call__(self, model, batch):
-        return Estimator(model, self.prior).loss(batch)
+        if len(self.priors) == 1:
+            return Estimator(model, self.priors[0], **self.objective).loss(batch)
+        kind = torch.randint(len(self.priors), (len(batch["x0"]),), device=batch["x0"].device)
+        return Estimator(model, PerItem(self.priors, kind), kind, **self.objective).loss(batch)
+
+
+def _mean_square(error, mask):
+    """Return the mean square over real frames: error (N, E, T), mask (N, T) bool or None."""
+    if mask is None:
+        return error.square().sum() / error.numel()
+    return (error.square() * mask[:, None]).sum() / (error.shape[1] * mask.sum())

@@ -19,7 +19,7 @@ def guide(conditional, unconditional, scale, rescale=0.0, mask=None):
     result = unconditional + scale * (conditional - unconditional)
     if rescale == 0:
         return result
-    wanted, present = _deviation(conditional, mask), _deviation(result, mask)
+    wanted, present = deviation(conditional, mask), deviation(result, mask)
     # an item without any deviation has nothing to rescale
     factor = torch.where(present > 0, wanted / torch.where(present > 0, present, 1.0), 1.0)
     return result * (rescale * factor + (1 - rescale))
@@ -49,8 +49,11 @@ def guided(denoise, denoise_null, scale, rescale=0.0, mask=None, interval=(0.0, 
     return both
 
 
-def _deviation(x, mask):
-    """Return the standard deviation of each item's real values; (N, E, T) -> (N, 1, 1)."""
+def deviation(x, mask=None):
+    """Return the standard deviation of each item's real values, of the population; (N, E, T) -> (N, 1, 1).
+
+    mask: (N, T) bool, True where frames are real, or None; 0 for an item without any.
+    """
     weight = torch.ones_like(x) if mask is None else mask[:, None, :].to(x).expand_as(x)
     dims = tuple(range(1, x.dim()))
     count = weight.sum(dims, keepdim=True).clamp_min(1)

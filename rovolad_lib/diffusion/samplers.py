@@ -19,6 +19,8 @@ import torch
 
 from rovolad_lib.diffusion.schedules import as_double, check
 
+SAMPLERS = ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun")
+
 
 class _Point(NamedTuple):
     """One time and what the path is there: x = a y + b x0 + c eps and lam = ln(b / c)."""
@@ -145,9 +147,7 @@ def _hop(x, x0, y, s, t, w=0.0):
     return moved if towards == 0 else moved + towards * y
 
 
-def _solver(
-    space, prior, y, times, order=2, form="multistep", solver="midpoint", published=False, lower_order_final=True
-):
+def _solver(space, prior, y, times, order=2, form="multistep", solver="midpoint", published=False, lower_order_final=True):
     """Check the options and return what lifts a first-order step to the order, or None for order 1."""
     check(order, "order", (1, 2, 3))
     check(form, "form", ("multistep", "singlestep"))

@@ -1,6 +1,7 @@
 """How much signal is left at time t, and at which times a sampler stops."""
 
 import math
+from functools import partial
 
 import torch
 
@@ -20,8 +21,8 @@ def like(value, t):
 
 
 def over_items(value, x):
-    """Return one value an item, (N,) or (), with the type of x (N, E, T) and a shape that broadcasts over it."""
-    return value.to(x).reshape(-1, *[1] * (x.dim() - 1))
+    """Return one value an item, (N,) or (), or what broadcasts already, (N, E, 1), in the type and rank of x (N, E, T)."""
+    return value.to(x) if value.dim() == x.dim() else value.to(x).reshape(-1, *[1] * (x.dim() - 1))
 
 
 def check(value, name, accepted):
@@ -119,14 +120,37 @@ def rescale_zero_terminal_snr(alphas_cumprod):
     return ((root - root[-1]) * (root[0] / (root[0] - root[-1]))) ** 2
 
 
+def gamma(name, zero_terminal_snr=False, steps=1000, **options):
+    """Return the signal power of a named schedule as a function of t.
+
+    name: "linear", "cosine" or "sigmoid", of which `options` are start, end and tau; "ddpm_linear", "ddpm_cosine" or
+    "scaled_linear", read from the table of `alphas_cumprod(steps)`; zero_terminal_snr: that table rescaled so that no
+    signal is left at its end. Returns a function t -> gamma, as priors take it. Errors: ValueError.
+    """
+    check(name, "schedule", SCHEDULES)
+    if name in CURVES:
+        if zero_terminal_snr:
+            raise ValueError(f"schedule {name!r} ends without signal already; zero_terminal_snr is for tables of betas")
+        return partial(CURVES[name], **options)
+    if options:
+        raise ValueError(f"schedule {name!r} takes no {', '.join(options)}; accepted: zero_terminal_snr, steps")
+    table = alphas_cumprod(name.removeprefix("ddpm_"), steps)
+    return partial(gamma_table, alphas_cumprod=rescale_zero_terminal_snr(table) if zero_terminal_snr else table)
+
+
+CURVES = {"linear": gamma_linear, "cosine": gamma_cosine, "sigmoid": gamma_sigmoid}
+SCHEDULES = (*CURVES, "ddpm_linear", "ddpm_cosine", "scaled_linear")
+
+
 def timesteps(n, total=1000, spacing="trailing"):
     """Return n timesteps of a discrete schedule, the noisiest first.
 
     n: how many; total: the schedule's length; spacing: "leading", "linspace" or "trailing".
     Returns (n,) int64, 0-based, falling; (timesteps + 1) / total are times for `gamma_table`. Errors: ValueError.
+    The DPM-Solvers of diffusers take for leading and linspace the first n of n + 1.
     source: Lin 2023 (arXiv 2305.08891), table 2 (there 1-based).
     """
-    check(spacing, "spacing", ("leading", "linspace", "trailing"))
+    check(spacing, "spacing", DISCRETE)
     if not 1 <= n <= total:
         raise ValueError(f"n={n} timesteps of total={total}; accepted: 1 to {total}")
     index = torch.arange(n, dtype=torch.float64)
@@ -142,23 +166,40 @@ def timesteps(n, total=1000, spacing="trailing"):
 def grid(n, spacing="uniform", prior=None, limits=(-5.1, 5.1), rho=7.0):
     """Return the n + 1 times, from 1 down to 0, of an n-step sampler.
 
-    spacing: "uniform" in time; "lambda" uniform in log(b/c); "karras" uniform in (c/b)^(1/rho). The last two need
-    `prior`; between `limits` of log(b/c) they place n times, of which the first is moved to 1, and 0 follows. Returns
-    (n + 1,) float64. Errors: ValueError. source: Lu 2022 (arXiv 2206.00927); Karras 2022 (arXiv 2206.00364), eq. 5.
+    spacing: "uniform" in time; "lambda" uniform in log(b/c); "karras" uniform in (c/b)^(1/rho); a name of `SCHEDULES`,
+    whose signal-to-noise ratio at even times is followed on the path of `prior`, so that one network samples under
+    other schedules than its own. These need `prior`; the former two place n times between `limits` of log(b/c). The
+    first is moved to 1, and 0 follows. "leading", "linspace" or "trailing": the timesteps of 1000 and then 0, of which
+    leading begins below 1, where a sampler takes for noise what still holds signal (Lin 2023, section 3.3).
+    Returns (n + 1,) float64. Errors: ValueError. source: Lu 2022 (arXiv 2206.00927); Karras 2022 (arXiv 2206.00364),
+    eq. 5.
     """
-    check(spacing, "spacing", ("uniform", "lambda", "karras"))
+    check(spacing, "spacing", SPACINGS)
     if n < 1:
         raise ValueError(f"n={n} steps; accepted: 1 or more")
     if spacing == "uniform":
         return torch.linspace(1, 0, n + 1, dtype=torch.float64)
+    if spacing in DISCRETE:
+        return torch.cat([(timesteps(n, 1000, spacing).double() + 1) / 1000, torch.zeros(1, dtype=torch.float64)])
     if prior is None:
         raise ValueError(f"spacing {spacing!r} needs prior=, whose signal-to-noise ratio it follows")
-    low, high = limits
-    if spacing == "lambda":
-        log_snr = torch.linspace(low, high, n, dtype=torch.float64)
-    else:
-        ends = math.exp(-low / rho), math.exp(-high / rho)
-        log_snr = -rho * torch.linspace(*ends, n, dtype=torch.float64).log()
-    times = torch.cat([prior.time(log_snr), torch.zeros(1, dtype=torch.float64)])
+    times = torch.cat([prior.time(_log_snr(n, spacing, *limits, rho)), torch.zeros(1, dtype=torch.float64)])
     times[0] = 1
+    if not (times.diff() < 0).all():
+        raise ValueError(f"spacing {spacing!r} with n={n} leaves the signal-to-noise ratios of {prior}: {times.tolist()}")
     return times
+
+
+DISCRETE = ("leading", "linspace", "trailing")
+SPACINGS = ("uniform", "lambda", "karras", *DISCRETE, *SCHEDULES)
+
+
+def _log_snr(n, spacing, low, high, rho):
+    """Return n values of log(b/c), rising."""
+    if spacing == "lambda":
+        return torch.linspace(low, high, n, dtype=torch.float64)
+    if spacing == "karras":
+        ends = math.exp(-low / rho), math.exp(-high / rho)
+        return -rho * torch.linspace(*ends, n, dtype=torch.float64).log()
+    power = gamma(spacing)(torch.linspace(1, 0, n + 1, dtype=torch.float64)[:-1])
+    return (power / (1 - power)).log() / 2

@@ -7,7 +7,7 @@ import torch
 
 from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import prior_of
+from rovolad_lib.convert import BOTH, priors_of
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising
 from rovolad_lib.lab import presets, records, score
@@ -19,7 +19,14 @@ from rovolad_lib.speech.pairs import Pairs, beside
 
 @dataclass(frozen=True)
 class Setting:
-    """What the ablations vary; the names and values of `lab.params`."""
+    """What the ablations vary; the names and values of `lab.params`, and below them what only the prior's studies vary.
+
+    The robot reaches the network as prior (prior robot or mixed), as condition, as both, or as neither: prior gaussian,
+    condition off, and mapped none, or else it would come in by the mean. target, normalise, mapped, voice: see
+    denoiser.objective; noise: of robot and mixed, in deviations of the residual (None: 1, a latent's own deviation); path:
+    kind of the bridge or form of the mixed prior; end: of the bridge; schedule, scale: of the gaussian prior, schedule also
+    of the diffvc form; None: as the prior has it.
+    """
 
     pad: str = "post"
     mask: str = "on"
@@ -30,6 +37,45 @@ class Setting:
     context: str = "cross"
     dropout: float = 0.1
     references: int = 4
+    target: str = "preconditioned"
+    normalise: str = "known"
+    mapped: str = "ridge"
+    voice: str = "on"
+    noise: float | None = None
+    path: str | None = None
+    end: str | None = None
+    schedule: str | None = None
+    scale: float | None = None
+
+    def objective(self):
+        """Return the options of denoiser.objective.Estimator."""
+        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
+
+    def named(self, deviation):
+        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
+
+        ValueError for a field that has no meaning under the prior.
+        """
+        given = {name: getattr(self, name) for name in ("noise", "path", "end", "schedule", "scale")}
+        given = {name: value for name, value in given.items() if value is not None}
+        own = {
+            "gaussian": {"schedule": "schedule", "scale": "scale"},
+            "robot": {"noise": "noise", "path": "kind", "end": "end"},
+            "mixed": {"noise": "noise", "path": "form"} | ({"schedule": "schedule"} if self.path == "diffvc" else {}),
+        }
+        parts = {prior: own[prior] for prior in (BOTH if self.prior == "both" else (self.prior,))}
+        if lost := [name for name in given if not any(name in part for part in parts.values())]:
+            accepted = ", ".join(name for part in parts.values() for name in part)
+            raise ValueError(f"{', '.join(lost)} has no meaning under prior {self.prior!r}; accepted: {accepted}")
+        if "noise" in given:
+            given["noise"] *= deviation
+        chosen = {p: {k: given[name] for name, k in part.items() if name in given} for p, part in parts.items()}
+        chosen = {p: options for p, options in chosen.items() if options}
+        return {"name": self.prior, **(chosen if self.prior == "both" else chosen[self.prior])} if chosen else self.prior
+
+
+# fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
+LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale")
 
 
 @dataclass(frozen=True)
@@ -89,31 +135,35 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
         references=setting.references, dropout=setting.dropout,
     )  # fmt: skip
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
+    parts["priors"] = len(priors_of(setting.prior))
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
-    prior, _ = prior_of(setting.prior)
-    model.notes = {"prior": setting.prior, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
-                   "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length}  # fmt: skip
+    fit_mean(model.mean, pairs, encoded, setting)
+    prior = setting.named(float(model.mean.residual.mean().sqrt()))
+    model.notes = {
+        "prior": prior, "objective": setting.objective(), "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
+        "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
+    }  # fmt: skip
     model.notes |= provenance(encoded.data.table.loc[encoded.keep])
-    fit_mean(model.mean, pairs, encoded, setting.align)
     options = {
         "plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"
     }  # equal steps for a study's runs
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
-    return model, train.fit(model, Denoising(prior), pairs, run, **size["budget"], **options)
+    step = Denoising(*priors_of(prior), **setting.objective())
+    return model, train.fit(model, step, pairs, run, **size["budget"], **options)
 
 
-def fit_mean(mean, pairs, encoded, align, most=2000):
+def fit_mean(mean, pairs, encoded, setting, most=2000):
     """Fit the prior's mean on at most `most` training utterances, each with a context drawn as in training."""
     random = torch.Generator().manual_seed(0)
     chosen = [encoded.keep[i] for i in torch.randperm(len(encoded.keep), generator=random)[:most].tolist()]
     robots, people, voices = [], [], []
     for i in chosen:
         person, said, frame_map = encoded.latents[i]
-        said = beside(person, said, frame_map, "linear" if align == "none" else align)
+        said = beside(person, said, frame_map, "linear" if setting.align == "none" else setting.align)
         context = pairs.context(i, random)
         if context.shape[1]:
             robots.append(said), people.append(person), voices.append(context.mean(1))
-    return mean.fit(robots, people, voices)
+    return mean.fit(robots, people, voices if setting.voice == "on" else None, form=setting.mapped)
 
 
 def decides(p, data, autoencoder, **chosen):
@@ -123,7 +173,7 @@ def decides(p, data, autoencoder, **chosen):
         raise ValueError(f"one value each is accepted here for {', '.join(several)}, got all")
     sizes = presets.denoiser(p.preset, data.demo)
     fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
-    return asdict(Setting()) | p.as_dict() | fixed | chosen
+    return {k: v for k, v in asdict(Setting()).items() if k not in LATER} | p.as_dict() | fixed | chosen
 
 
 def experiment(study, encoded, chosen, p, results, device):

@@ -36,6 +36,36 @@ def test_fit_is_the_ridge_of_least_squares(l2):
     assert torch.allclose(mean.weight.double(), solution.T.unflatten(1, (4, 3)), atol=1e-5)
 
 
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_the_affine_form_is_a_line_for_each_channel(l2):
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    explained = mean.fit(robots, targets, voices, l2=l2, form="affine")
+    inputs = torch.cat(robots, dim=1).double()
+    inputs = inputs - inputs.mean(dim=1, keepdim=True)
+    wanted = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices, strict=True)], dim=1).double()
+    slope = (inputs * wanted).mean(1) / (inputs.square().mean(1) + l2)
+    left = (wanted - slope[:, None] * inputs).square()
+    assert torch.allclose(mean.residual.double(), left.mean(1), rtol=1e-4)
+    assert explained == pytest.approx(1 - float(left.sum() / wanted.square().sum()), rel=1e-3, abs=1e-4)
+    y = mean(robots[1][None])[0]
+    assert torch.allclose(y, slope[:, None].float() * (robots[1] - mean.centre), atol=1e-5)
+
+
+def test_the_robot_as_it_is_and_no_robot():
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    mean.fit(robots, targets, voices, form="robot")
+    assert torch.equal(mean(robots[0][None])[0], robots[0])
+    left = torch.cat([t - v[:, None] - r for r, t, v in zip(robots, targets, voices, strict=True)], dim=1)
+    assert torch.allclose(mean.residual, left.square().mean(1), rtol=1e-4)
+    mean.fit(robots, targets, form="none")
+    assert not mean(robots[0][None]).any()
+    assert torch.allclose(mean.residual, torch.cat(targets, dim=1).square().mean(1), rtol=1e-4)
+    with pytest.raises(ValueError, match="'diagonal'.*ridge, affine, robot, none"):
+        mean.fit(robots, targets, form="diagonal")
+
+
 def test_residual_and_explained_share_are_those_of_forward():
     robots, targets, voices = corpus()
     mean = PriorMean(4)

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -5,7 +7,10 @@ from torch import nn
 from rovolad_lib.denoiser.mean import PriorMean
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
-from rovolad_lib.diffusion.priors import Bridge, Gaussian
+from rovolad_lib.diffusion.guidance import deviation
+from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
+from rovolad_lib.diffusion.schedules import gamma_linear
+from rovolad_lib.diffusion.targets import TARGETS, target
 
 PRIORS = [Gaussian(), Bridge(), Bridge(noise=0.3), Bridge(end="zero")]
 RESIDUAL = torch.tensor([0.2, 1.0, 3.0])  # mean square of x0 - y, per channel
@@ -14,13 +19,13 @@ RESIDUAL = torch.tensor([0.2, 1.0, 3.0])  # mean square of x0 - y, per channel
 class Knows(nn.Module):
     """A network that is told its answer and keeps what it was given."""
 
-    def __init__(self, answer=None):
+    def __init__(self, answer=None, condition=True, residual=RESIDUAL):
         super().__init__()
-        self.mean, self.answer = PriorMean(3), answer
-        self.mean.residual.copy_(RESIDUAL)
+        self.mean, self.answer, self.config = PriorMean(3), answer, {"condition": condition}
+        self.mean.residual.copy_(residual)
 
     def forward(self, x, t, y, **inputs):
-        self.heard = x
+        self.heard, self.told = x, inputs.get("kind")
         return torch.zeros_like(x) if self.answer is None else self.answer
 
 
@@ -85,6 +90,174 @@ def test_what_the_network_hears_and_shall_say_has_unit_variance(prior, time):
     assert both.mean((0, 2)).abs().max() < 0.03  # all that is linear has been taken out
 
 
+SHARES = torch.tensor([0.2, 0.5, 0.9])  # of a unit variance, what the mean leaves over
+PATHS = [*PRIORS, Mixed(), Mixed(0.5, "diffvc"), Gaussian(gamma_linear, 0.3), Bridge(kind="gmax"), Bridge(0.0)]
+
+
+def standard(items, frames, mapped="ridge"):
+    """y, x0 of unit variance and noise, as `moments` assumes them: y uncorrelated with the residual, or of unit variance."""
+    one, two, noise = torch.randn(3, items, 3, frames, generator=torch.Generator().manual_seed(3))
+    v = SHARES[:, None]
+    if mapped == "robot":
+        return one, (1 - v / 2) * one + (1 - (1 - v / 2) ** 2).sqrt() * two, noise
+    return (1 - v).sqrt() * one, (1 - v).sqrt() * one + v.sqrt() * two, noise
+
+
+@pytest.mark.parametrize("prior", PATHS, ids=str)
+@pytest.mark.parametrize("kind", TARGETS)
+def test_every_target_is_led_back_and_is_heard_and_said_with_unit_variance(prior, kind):
+    for mapped in ("ridge", "robot"):
+        y, x0, noise = standard(30, 1000, mapped)
+        for time in (0.05, 0.5, 1.0):
+            t = torch.full((30,), time)
+            x = prior.sample(x0, y, t, noise)
+            estimate = Estimator(Knows(residual=SHARES), prior, target=kind, mapped=mapped)
+            wanted = target(kind, prior, x0, y, noise, x, t, estimate.moments())
+            estimate.model.answer = wanted
+            got, known = estimate(x, t, y), float(prior.coefficients(time)[1]) > 1e-3 or kind != "eps"
+            if known:
+                torch.testing.assert_close(got, x0, rtol=1e-4, atol=1e-3)
+            for values in (estimate.model.heard, wanted):
+                power = values.square().mean((0, 2))
+                alive = power > 1e-6  # a bridge to zeros ends in silence
+                torch.testing.assert_close(power[alive], torch.ones(3)[alive], atol=0.04, rtol=0)
+                assert alive.all() or (prior == Bridge(end="zero") and time == 1)
+
+
+def test_a_network_that_is_not_given_the_robot_hears_the_state_itself():
+    y, x0, noise = standard(30, 1000)
+    for prior in (Bridge(), Mixed(0.5)):
+        t = torch.ones(30)
+        x = prior.sample(x0, y, t, noise)
+        blind, told = (Estimator(Knows(condition=c, residual=SHARES), prior) for c in (False, True))
+        blind(x, t, y), told(x, t, y)
+        heard, u = blind.model.heard, told.model.heard
+        torch.testing.assert_close(heard.square().mean((0, 2)), torch.ones(3), atol=0.03, rtol=0)
+        assert torch.corrcoef(torch.stack((heard.flatten(), y.flatten())))[0, 1] > 0.7
+        assert not u.any() or abs(torch.corrcoef(torch.stack((u.flatten(), y.flatten())))[0, 1]) < 0.02
+
+
+@torch.no_grad()
+def test_the_robot_is_prior_or_condition_or_both_or_neither():
+    given = batch(8, 9)
+    other = given | {"robot": given["robot"].flip(0)}
+    for prior in (Gaussian(), Bridge()):
+        for condition in (False, True):
+            for mapped in ("ridge", "none"):
+                model = denoiser(condition=condition)
+                model.mean.fit(given["robot"], given["x0"], form=mapped)
+                losses = []
+                for data in (given, other):
+                    torch.manual_seed(5)
+                    losses.append(Denoising(prior, mapped=mapped)(model, data)["loss"])
+                assert torch.equal(*losses) == (not condition and mapped == "none")
+
+
+@torch.no_grad()
+def test_the_context_s_mean_can_be_left_out_of_the_prior():
+    given, model = batch(8, 9), denoiser()
+    with_voice, without = Estimator(model, Bridge()), Estimator(model, Bridge(), voice=False)
+    y = with_voice.mean(*(given[k] for k in ("robot", "context", "context_mask", "mask", "drop")))
+    plain = without.mean(*(given[k] for k in ("robot", "context", "context_mask", "mask", "drop")))
+    assert torch.equal(y[given["drop"]], plain[given["drop"]])  # dropped together with the context
+    voice = given["context"].mean(2, keepdim=True) * given["mask"][:, None]
+    torch.testing.assert_close((y - plain)[~given["drop"]], voice[~given["drop"]])
+
+
+def test_an_item_s_own_deviation_is_that_of_its_real_frames():
+    """Chen 2023's normalised input: every clip of unit deviation, what is padding does not count, and the state is as it was."""
+    y, residual, noise = drawn()
+    mask = torch.arange(7) < torch.tensor([7, 5, 3, 1, 7])[:, None]
+    t = torch.full((5,), 0.4)
+    x, _ = state(Bridge(), y, residual, noise, t)
+    for kind in ("preconditioned", "v"):
+        estimate = Estimator(Knows(), Bridge(), target=kind, normalise="item")
+        estimate(x, t, y, mask=mask)
+        heard = estimate.model.heard
+        torch.testing.assert_close(deviation(heard, mask), torch.ones(5, 1, 1))
+        loud = torch.where(mask[:, None], x, 1000.0)
+        estimate(loud, t, y, mask=mask)
+        real = mask[:, None].expand_as(x)
+        torch.testing.assert_close(estimate.model.heard[real], heard[real], rtol=1e-4, atol=1e-5)
+        for item, frames in enumerate((7, 5, 3, 1, 7)):
+            own = slice(item, item + 1)
+            estimate(x[own, :, :frames], t[own], y[own, :, :frames])
+            torch.testing.assert_close(estimate.model.heard[0], heard[item, :, :frames], rtol=1e-4, atol=1e-5)
+    silent = Estimator(Knows(), Bridge(), target="v", normalise="item")
+    silent(torch.zeros_like(x), t, y)
+    assert not silent.model.heard.any()
+
+
+@pytest.mark.parametrize("kind", ["preconditioned", "x0", "eps", "v"])
+@pytest.mark.parametrize("normalise", ["known", "item"])
+@torch.no_grad()
+def test_an_input_scale_is_another_schedule_once_the_input_is_normalised(kind, normalise):
+    scale = 0.3
+
+    def other(t):
+        power = scale**2 * gamma_linear(t)
+        return power / (power + 1 - gamma_linear(t))
+
+    model, given = denoiser(), batch(5, 9)
+    y, t = torch.zeros_like(given["x0"]), torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9])
+    scaled, plain = Gaussian(gamma_linear, scale), Gaussian(other)
+    noise = torch.randn_like(y)
+    x, same = (prior.sample(given["x0"], None, t, noise) for prior in (scaled, plain))
+    spread = (scale**2 * gamma_linear(t) + 1 - gamma_linear(t)).sqrt().view(-1, 1, 1)
+    torch.testing.assert_close(x / spread, same)
+    one, two = (Estimator(model, prior, target=kind, normalise=normalise) for prior in (scaled, plain))
+    torch.testing.assert_close(one(x, t, y, robot=y), two(same, t, y, robot=y), rtol=1e-4, atol=1e-4)
+
+
+def test_one_network_learns_several_priors_and_is_told_which():
+    given, model = batch(400, 10, masked=False), Knows()
+    torch.manual_seed(0)
+    step = Denoising(Gaussian(), Bridge())
+    losses = step(model, given)
+    kind, heard = model.told, model.heard
+    assert set(kind.tolist()) == {0, 1} and 0.4 < kind.double().mean() < 0.6 and losses["loss"].isfinite()
+    power = heard.square().mean((1, 2))
+    ended = (power == 0).double()  # u is nothing at the end of a bridge: a twentieth of its items, and of no others
+    assert not ended[kind == 0].any() and 0.01 < ended[kind == 1].mean() < 0.12
+    network = denoiser(priors=2)
+    step(network, batch(16, 8))["loss"].backward()
+    assert network.kind.weight.grad.abs().sum(1).gt(0).all()
+
+
+@pytest.mark.parametrize("prior", [Gaussian(), Bridge(), Mixed()], ids=str)
+def test_errors_by_noise_level_are_comparable_between_targets(prior):
+    """A silent preconditioned network is the best linear estimator: its error is known at every noise level."""
+    given = batch(300, 40, masked=False) | {"drop": torch.ones(300, dtype=torch.bool)}
+    given["x0"] = RESIDUAL.sqrt()[:, None] * torch.randn(300, 3, 40, generator=torch.Generator().manual_seed(2))  # y = 0
+    found = Estimator(Knows(), prior).x0_errors(given, (-2.0, 0.0, 3.0))
+    for level, error in found.items():
+        ratio = math.exp(-2 * level)  # c^2 / b^2
+        assert error == pytest.approx(float((RESIDUAL * ratio / (RESIDUAL + ratio)).mean()), rel=0.03)
+    right = Estimator(Knows(given["x0"]), prior, target="x0").x0_errors(given)
+    assert list(right) == [-4, -2, 0, 2, 4] and max(right.values()) == 0
+    with pytest.raises(ValueError, match="holds no noise"):
+        Estimator(Knows(), Bridge(0.0)).x0_errors(given)
+
+
+def test_a_silent_network_has_a_loss_of_one_under_every_target():
+    given = batch(600, 40, masked=False) | {"drop": torch.ones(600, dtype=torch.bool)}
+    given["x0"] = torch.randn(600, 3, 40, generator=torch.Generator().manual_seed(2))
+    for kind in TARGETS:
+        for prior in (Gaussian(), Bridge(), Mixed()):
+            losses = Estimator(Knows(residual=torch.ones(3)), prior, target=kind).loss(given)
+            assert float(losses["loss"]) == pytest.approx(1, abs=0.05) and losses["x0"].isfinite()
+
+
+def test_unknown_words_name_the_accepted_ones():
+    with pytest.raises(ValueError, match="'flow'.*preconditioned, x0, eps, v, residual"):
+        Estimator(Knows(), Bridge(), target="flow")
+    with pytest.raises(ValueError, match="holds no noise; with it the target must be one of x0, eps, v, residual"):
+        Denoising(Bridge(0.0))
+    assert Denoising(Bridge(0.0), target="x0")(Knows(), batch(4, 6))["loss"].isfinite()
+    with pytest.raises(ValueError, match="'batch'.*known, item"):
+        Estimator(Knows(), Bridge(), normalise="batch")
+
+
 def batch(items, frames, masked=True):
     y, residual, _ = drawn(items, frames)
     mask = torch.ones(items, frames, dtype=torch.bool)
@@ -94,9 +267,9 @@ def batch(items, frames, masked=True):
             "context_mask": torch.ones(items, 4, dtype=torch.bool), "drop": torch.arange(items) % 3 == 0}  # fmt: skip
 
 
-def denoiser():
+def denoiser(**options):
     torch.manual_seed(0)
-    model = Denoiser(channels=3, width=16, depth=1, heads=2, patch=2)
+    model = Denoiser(channels=3, width=16, depth=1, heads=2, patch=2, **options)
     with torch.no_grad():
         for value in (*model.parameters(), model.mean.weight):
             value.add_(torch.randn_like(value) / 5)

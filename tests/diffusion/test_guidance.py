@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rovolad_lib.diffusion.guidance import _deviation, guide, guided
+from rovolad_lib.diffusion.guidance import deviation, guide, guided
 
 
 def estimates():
@@ -33,7 +33,7 @@ def test_the_deviation_is_that_of_the_population_an_item():
     one, _, mask = estimates()
     for item, frames in enumerate((10, 6, 3)):
         expected = one[item, :, :frames].std(correction=0)
-        assert torch.allclose(_deviation(one, mask)[item].squeeze(), expected, atol=1e-6)
+        assert torch.allclose(deviation(one, mask)[item].squeeze(), expected, atol=1e-6)
 
 
 def test_padding_does_not_enter_the_deviation():

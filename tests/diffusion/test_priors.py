@@ -1,18 +1,12 @@
-"""Paths against closed forms: endpoints, golden midpoints, composition of transitions, targets, preconditioning."""
+"""Paths against closed forms: endpoints, golden midpoints, composition of transitions, several in one batch."""
+
+import math
 
 import pytest
 import torch
 
-from rovolad_lib.diffusion.priors import (
-    Bridge,
-    Gaussian,
-    Mixed,
-    preconditioning,
-    residual_std,
-    target,
-    x0_from,
-)
-from rovolad_lib.diffusion.schedules import alphas_cumprod, gamma_linear, gamma_table, rescale_zero_terminal_snr
+from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed, PerItem
+from rovolad_lib.diffusion.schedules import gamma_linear
 
 F64 = torch.float64
 BRIDGES = [Bridge(), Bridge(0.5), Bridge(kind="gmax"), Bridge(kind="vp"), Bridge(kind="ve"), Bridge(end="zero")]
@@ -122,74 +116,50 @@ def test_sample_is_the_path_and_time_inverts_log_snr(prior):
     assert torch.allclose(prior.time(prior.log_snr(inside)), inside, atol=1e-9, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["x0", "eps", "v", "residual"])
-@pytest.mark.parametrize("prior", [*PRIORS, Bridge(0.0)])
-def test_targets_lead_back_to_the_clean_latents(prior, kind):
-    x0, y, noise = latents()
-    x_t = prior.sample(x0, y, TIMES, noise)
-    wanted = target(kind, prior, x0, y, noise, x_t, TIMES)
-    back = x0_from(kind, prior, wanted, x_t, y, TIMES)
-    assert torch.isfinite(wanted).all() and torch.isfinite(back).all()
-    silent = (prior.coefficients(TIMES)[1] == 0)[:, None, None] & torch.tensor(kind == "eps")
-    scaled = getattr(prior, "scale", 1.0) != 1 and kind == "residual"  # at t = 0 the state is scale x0
-    if not scaled:
-        assert torch.allclose(back, torch.where(silent, 0.0, x0), atol=1e-7, rtol=0)
+@pytest.mark.parametrize("kind", ["brownian", "gmax", "vp", "ve"])
+def test_a_bridge_is_the_forward_process_pinned_to_the_robot(kind):
+    """Mean and variance of the Doob-transformed SDE, stepped by Euler-Maruyama from x0 = 0.7 towards y = -0.4."""
+    low, high = {"brownian": (1.0, 1.0), "gmax": (0.01, 50.0), "vp": (0.01, 20.0), "ve": (0.4, 2.6)}[kind]
+
+    def forward(t):  # f, A, S and dS/dt
+        power = low * t + (high - low) * t**2 / 2
+        if kind == "vp":
+            rate = low + t * (high - low)
+            return -rate / 2, math.exp(-power / 2), math.expm1(power), rate * math.exp(power)
+        if kind == "ve":
+            return 0.0, 1.0, low * math.expm1(2 * math.log(high) * t) / (2 * math.log(high)), low * high ** (2 * t)
+        return 0.0, 1.0, power, low + t * (high - low)
+
+    _, last, end, _ = forward(1.0)
+    mean, variance, steps = 0.7, 0.0, 20000
+    for i in range(steps // 2):  # to t = 1/2
+        f, scale, power, rate = forward((i + 0.5) / steps)
+        pull = rate / (end - power)
+        kept = 1 + (f - pull) / steps
+        mean = kept * mean + pull * scale / last * -0.4 / steps
+        variance = kept**2 * variance + scale**2 * rate / steps
+    a, b, c = (value.item() for value in Bridge(kind=kind).coefficients(0.5))
+    assert mean == pytest.approx(a * -0.4 + b * 0.7, rel=1e-3)
+    assert variance == pytest.approx(c**2, rel=1e-3)
 
 
-@pytest.mark.parametrize("prior", [Gaussian(), Mixed(1.0), Bridge(), Bridge(0.5), Bridge(kind="gmax")])
-@pytest.mark.parametrize("kind", ["x0", "eps", "v", "residual"])
-def test_targets_have_unit_variance(prior, kind):
-    t = torch.tensor([0.0, 0.05, 0.5, 1.0], dtype=F64).repeat_interleave(200)
-    x0, y, noise = latents(n=len(t))
-    wanted = target(kind, prior, x0, y, noise, prior.sample(x0, y, t, noise), t)
-    power = wanted.reshape(4, -1).var(1)  # 30,000 values each: a standard error of 0.008
-    assert power.tolist() == pytest.approx([1] * 4, abs=0.035)
-
-
-def test_v_without_signal_is_minus_the_clean_latents_and_the_residual_is_that_of_i2sb():
-    x0, y, noise = latents()
-    prior = Gaussian(lambda t: gamma_table(t, rescale_zero_terminal_snr(alphas_cumprod("linear"))))
-    one = torch.ones(len(x0), dtype=F64)
-    x_1 = prior.sample(x0, None, one, noise)
-    assert torch.equal(x_1, noise)
-    assert torch.equal(target("v", prior, x0, None, noise, x_1, one), -x0)
-    assert torch.allclose(residual_std(Bridge(), TIMES), TIMES.sqrt(), atol=1e-12, rtol=0)
-
-
-@pytest.mark.parametrize("prior", PRIORS)
-def test_preconditioning_is_the_best_linear_predictor(prior):
-    var_x0, var_y, cov = 1.3, 0.8, 0.6
-    a, b, c = prior.coefficients(TIMES)
-    c_skip, c_out, c_in = preconditioning(prior, TIMES, var_x0, var_y, cov)
-    # second moments of (x0, y, eps), and of x_t and x0 - c_skip x_t as combinations of the three
-    moments = torch.tensor([[var_x0, cov, 0], [cov, var_y, 0], [0, 0, 1]], dtype=F64)
-    x_t = torch.stack([b, a, c], dim=1)
-    error = torch.tensor([1.0, 0, 0], dtype=F64) - c_skip[:, None] * x_t
-
-    def dot(u, v):
-        return torch.einsum("ni,ij,nj->n", u, moments, v)
-
-    assert torch.allclose(dot(error, x_t), torch.zeros_like(a), atol=1e-12)  # nothing linear is left in the error
-    assert torch.allclose(dot(error, error), c_out**2, atol=1e-12)
-    alive = dot(x_t, x_t) > 0
-    assert torch.allclose((c_in**2 * dot(x_t, x_t))[alive], torch.ones_like(a)[alive], atol=1e-12)
-    assert c_out[0] == 0 and torch.isfinite(c_in).all()
-    assert preconditioning(prior, TIMES.float(), var_x0, var_y, cov)[0].dtype == torch.float32
-
-
-def test_preconditioning_is_that_of_edm_where_there_is_no_robot():
-    _, b, c = Gaussian().coefficients(TIMES[1:])
-    sigma = c / b
-    c_skip, c_out, c_in = preconditioning(Gaussian(), TIMES[1:], var_x0=0.25)
-    assert torch.allclose(c_skip * b, 0.25 / (sigma**2 + 0.25), atol=1e-10)  # x_t = b (x0 + sigma eps)
-    assert torch.allclose(c_out, sigma * 0.5 / (sigma**2 + 0.25).sqrt(), atol=1e-10)
-    assert torch.allclose(c_in * b, (sigma**2 + 0.25).rsqrt(), atol=1e-10)
+def test_every_item_is_under_its_own_prior():
+    x0, y, noise = latents(4)
+    priors, kind = (Gaussian(), Bridge(0.5), Mixed()), torch.tensor([1, 0, 2, 1])
+    together, t, s = PerItem(priors, kind), torch.tensor([0.3, 0.6, 1.0, 1.0]), torch.tensor([0.5, 0.7, 1.0, 1.0])
+    x_t, start = together.sample(x0, y, t, noise), together.start(y, noise)
+    wide = together.coefficients(t.view(-1, 1, 1))
+    assert together.uses_y and not PerItem((Gaussian(), Bridge(end="zero")), kind).uses_y
+    for item, prior in enumerate([priors[k] for k in kind.tolist()]):
+        own = slice(item, item + 1)
+        assert torch.equal(x_t[own], prior.sample(x0[own], y[own], t[own], noise[own]))
+        assert torch.equal(start[own], prior.start(y[own], noise[own]))
+        assert together.noise_limit(s, t)[item] == prior.noise_limit(s[own], t[own])
+        assert [value[item].item() for value in wide] == [value.item() for value in prior.coefficients(t[own])]
 
 
 def test_errors_name_what_is_accepted():
     x = torch.zeros(1, 2, 3)
-    with pytest.raises(ValueError, match="'flow'.*x0, eps, v, residual"):
-        target("flow", Gaussian(), x, None, x, x, torch.ones(1))
     with pytest.raises(ValueError, match="'linear'.*brownian, gmax, vp, ve"):
         Bridge(kind="linear")
     with pytest.raises(ValueError, match="'vp'.*resshift, diffvc"):

@@ -10,7 +10,7 @@ import torch
 from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.samplers import bridge_ode, bridge_sde, ddim, ddpm, dpm_solver, dpm_solver_pp, heun
-from rovolad_lib.diffusion.schedules import alphas_cumprod, gamma_table, grid, rescale_zero_terminal_snr
+from rovolad_lib.diffusion.schedules import alphas_cumprod, gamma, gamma_linear, gamma_table, grid, rescale_zero_terminal_snr
 
 F64 = torch.float64
 PRIORS = [Gaussian(), Mixed(1.0, "diffvc"), Mixed(0.5), Bridge()]
@@ -62,29 +62,46 @@ def law(sampler, prior, times, denoise=None, from_marginal=False, **options):
     return result[0].item(), (result[1:] - result[0]).square().sum().item()
 
 
-GOLDEN = [  # variance at n = 4, 16, 64, 256
-    (Gaussian(), 0.0, (0.1112, 0.2061, 0.2382, 0.2470)),
-    (Gaussian(), 1.0, (0.0930, 0.1763, 0.2246, 0.2427)),
-    (Mixed(1.0, "diffvc"), 0.0, (0.1112, 0.2061, 0.2382, 0.2470)),
-    (Mixed(1.0, "diffvc"), 1.0, (0.0930, 0.1763, 0.2246, 0.2427)),
-    (Mixed(0.5), 0.0, (0.1260, 0.2117, 0.2398, 0.2474)),
-    (Mixed(0.5), 1.0, (0.1150, 0.2022, 0.2363, 0.2464)),
-    (Bridge(), 0.0, (0.0898, 0.1785, 0.2248, 0.2420)),
-    (Bridge(), 1.0, (0.0852, 0.1642, 0.2127, 0.2359)),
+GOLDEN = [  # variance at n = 4, 16, 64, 256, 1024
+    (Gaussian(), 0.0, (0.1112, 0.2061, 0.2382, 0.2470, 0.2492)),
+    (Gaussian(), 1.0, (0.0930, 0.1763, 0.2246, 0.2427, 0.2481)),
+    (Mixed(1.0, "diffvc"), 0.0, (0.1112, 0.2061, 0.2382, 0.2470, 0.2492)),
+    (Mixed(1.0, "diffvc"), 1.0, (0.0930, 0.1763, 0.2246, 0.2427, 0.2481)),
+    (Mixed(0.5), 0.0, (0.1260, 0.2117, 0.2398, 0.2474, 0.2494)),
+    (Mixed(0.5), 1.0, (0.1150, 0.2022, 0.2363, 0.2464, 0.2491)),
+    (Bridge(), 0.0, (0.0898, 0.1785, 0.2248, 0.2420, 0.2476)),
+    (Bridge(), 1.0, (0.0852, 0.1642, 0.2127, 0.2359, 0.2452)),
 ]
 
 
 @pytest.mark.parametrize(("prior", "eta", "variances"), GOLDEN)
 def test_the_exact_posterior_is_sampled_as_predicted(prior, eta, variances):
-    for n, expected in zip((4, 16, 64, 256), variances, strict=True):
+    for n, expected in zip((4, 16, 64, 256, 1024), variances, strict=True):
         mean, variance = law(ddim, prior, grid(n), eta=eta)
         assert mean == pytest.approx(MEAN, abs=1e-6)
         assert variance == pytest.approx(expected, abs=5.1e-5)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    "prior",
+    [*PRIORS, Gaussian(gamma_linear, 0.3), Bridge(0.3), Bridge(end="zero"), *(Bridge(kind=k) for k in ("gmax", "vp", "ve"))],
+)
+def test_every_prior_reaches_the_exact_posterior(prior, eta):
+    errors = []
+    for n in (32, 128):
+        mean, variance = law(ddim, prior, grid(n), eta=eta)
+        assert mean == pytest.approx(MEAN, abs=1e-6)
+        errors.append(abs(variance - VARIANCE))
+    assert errors[1] < 0.6 * errors[0] < 0.1
+
+
 def test_an_estimate_at_the_next_time_is_noticed():
-    """The mistake of public code, the network handed the time of arrival: a bias far above the tolerance used here."""
-    for n in (4, 16, 64, 256):
+    """The mistake of public code, the network handed the time of arrival: a bias far above the tolerance used here.
+
+    It grows with the way from y to the mean; known figures for it, -.188 -.069 -.024 -.008, hold where that is .524.
+    """
+    for n, share in ((4, 0.3597), (16, 0.1314), (64, 0.0473), (256, 0.0163)):
         times = grid(n)
         later = dict(pairwise(times.tolist()))
 
@@ -92,7 +109,7 @@ def test_an_estimate_at_the_next_time_is_noticed():
             return exact(Bridge(), x, t.new_tensor([later[t[0].item()]]))
 
         mean, variance = law(bridge_sde, Bridge(), times, mistaken)
-        assert abs(mean - MEAN) > 1e-3 and variance > VARIANCE
+        assert mean - MEAN == pytest.approx(share * (ROBOT - MEAN), abs=1e-4) and variance > VARIANCE
         assert law(bridge_sde, Bridge(), times)[0] == pytest.approx(MEAN, abs=1e-9)
 
 
@@ -180,12 +197,17 @@ def flow(prior, x, low, high, steps=250):
     return z * prior.coefficients(points[-1])[1]
 
 
-@pytest.fixture(scope="module")
-def problem():
+@cache
+def solved(prior):
     """Return 64 starting points at lambda = -4 and where the exact flow takes them by lambda = 3."""
-    _, b, c = Gaussian().coefficients(Gaussian().time(-4.0))
+    _, b, c = prior.coefficients(prior.time(-4.0))
     start = c * torch.special.ndtri((torch.arange(64, dtype=F64) + 0.5) / 64).view(-1, 1, 1)
-    return start, flow(Gaussian(), start, -4.0, 3.0)
+    return start, flow(prior, start, -4.0, 3.0)
+
+
+@pytest.fixture
+def problem():
+    return solved(Gaussian())
 
 
 @pytest.mark.parametrize(
@@ -197,37 +219,53 @@ def problem():
         (partial(dpm_solver, order=2), 2),
         (partial(dpm_solver, order=2, solver="heun"), 2),
         (partial(dpm_solver, order=2, form="singlestep"), 2),
+        (partial(dpm_solver, order=2, form="singlestep", solver="heun"), 2),
         (partial(dpm_solver, order=3), 3),
         (partial(dpm_solver, order=3, form="singlestep"), 3),
         (partial(dpm_solver_pp, order=2), 2),
         (partial(dpm_solver_pp, order=2, solver="heun"), 2),
         (partial(dpm_solver_pp, order=2, form="singlestep"), 2),
+        (partial(dpm_solver_pp, order=2, form="singlestep", solver="heun"), 2),
         (partial(dpm_solver_pp, order=3), 3),
         (partial(dpm_solver_pp, order=3, form="singlestep"), 3),
         (partial(dpm_solver_pp, order=3, published=True), 2),  # the missing factor 2 costs the third order
     ],
 )
 def test_order_of_convergence(problem, solver, order):
-    start, end = problem
+    assert measured_order(Gaussian(), solver) == pytest.approx(order, abs=0.05)
+
+
+@pytest.mark.parametrize("form", ["multistep", "singlestep"])
+@pytest.mark.parametrize("solver", [dpm_solver, dpm_solver_pp])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_order_of_convergence_of_the_ode_on_a_bridge(solver, order, form):
+    measured = measured_order(Bridge(end="zero"), partial(solver, order=order, form=form))
+    assert measured == pytest.approx(order, abs=0.05)
+
+
+def measured_order(prior, solver):
+    """Return the order by which the error falls from 60 to 120 steps, uniform in lambda."""
+    start, end = solved(prior)
     errors = []
     for n in (60, 120):
-        times = Gaussian().time(torch.linspace(-4, 3, n + 1, dtype=F64))
-        result = solver(partial(mixture, Gaussian()), start, times, Gaussian())
+        times = prior.time(torch.linspace(-4, 3, n + 1, dtype=F64))
+        result = solver(partial(mixture, prior), start, times, prior)
         errors.append((result - end).square().mean().sqrt().item())
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.05)
+    return math.log2(errors[0] / errors[1])
 
 
-@pytest.mark.parametrize("prior", [Bridge(), Bridge(kind="gmax")])
+@pytest.mark.parametrize("prior", [Gaussian(), Mixed(), *(Bridge(kind=k) for k in ("brownian", "gmax", "vp", "ve"))])
 @pytest.mark.parametrize(
     ("solver", "order"),
     [
         (bridge_sde, 1),
+        (partial(ddim, eta=0.5), 1),
         (bridge_ode, 1),
         (partial(dpm_solver_pp, order=2, solver="heun"), 2),
         (heun, 2),
     ],
 )
-def test_order_of_convergence_on_bridges(prior, solver, order):
+def test_order_of_convergence_in_variance(prior, solver, order):
     low, high = prior.log_snr(torch.tensor([0.995, 0.005], dtype=F64)).tolist()
     _, b, c = prior.coefficients(0.005)
     errors = []
@@ -337,6 +375,49 @@ def test_ancestral_step_is_the_one_of_ddpm_and_of_the_first_order_sde():
     assert torch.allclose(result, sde, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["ddpm_linear", "scaled_linear", "ddpm_cosine"])
+def test_all_steps_of_a_discrete_schedule_are_the_printed_ones(name):
+    """Ho 2020, algorithm 2, in betas and noise estimates, against the continuous form at the table's times."""
+    alphas = alphas_cumprod(name.removeprefix("ddpm_"), steps=200)
+    prior = Gaussian(gamma(name, steps=200))
+    start, *noise = torch.randn(200, 8, 1, 1, dtype=F64, generator=torch.Generator().manual_seed(4))
+    before = torch.cat([torch.ones(1, dtype=F64), alphas[:-1]])
+    x = start
+    for t in range(199, -1, -1):
+        estimate = mixture(prior, x, torch.tensor([(t + 1) / 200], dtype=F64))
+        eps = (x - alphas[t].sqrt() * estimate) / (1 - alphas[t]).sqrt()
+        beta = 1 - alphas[t] / before[t]
+        x = (x - beta / (1 - alphas[t]).sqrt() * eps) / (1 - beta).sqrt()
+        if t:
+            x = x + ((1 - before[t]) / (1 - alphas[t]) * beta).sqrt() * noise[199 - t]
+    times = torch.linspace(1, 0, 201, dtype=F64)
+    assert torch.allclose(ddpm(partial(mixture, prior), start, times, prior, noise=noise), x, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("solver", [ddim, partial(dpm_solver_pp, order=3), ddpm])
+def test_an_input_scale_is_another_schedule(scale, solver):
+    """Scale b samples as gamma' = b^2 gamma / (b^2 gamma + 1 - gamma) does, in a state times the path's own deviation."""
+
+    def other(t):
+        power = scale**2 * gamma_linear(t)
+        return power / (power + 1 - gamma_linear(t))
+
+    start, *noise = torch.randn(13, 8, 1, 1, dtype=F64, generator=torch.Generator().manual_seed(5))
+    scaled, plain = Gaussian(gamma_linear, scale), Gaussian(other)
+    spread = [math.sqrt(b**2 + c**2) for b, c in (path(scaled, t)[1:] for t in grid(12).tolist())]
+    states = {scaled: [], plain: []}
+    for prior, kept in states.items():
+        ends = solver(
+            partial(mixture, prior), start, grid(12), prior, noise=noise,
+            callback=lambda step, t, x, x0, prior=prior, kept=kept: kept.append(x / (spread[step + 1] if prior == scaled else 1)),
+        )  # fmt: skip
+        assert torch.isfinite(ends).all()
+    for one, two in zip(states[scaled][:-1], states[plain][:-1], strict=True):
+        assert torch.allclose(one, two, atol=1e-6, rtol=0)
+    assert torch.allclose(states[scaled][-1] * spread[-1], states[plain][-1], atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kind", ["brownian", "gmax", "vp"])
 def test_bridge_sde_is_the_exact_first_order_step_of_the_paper(kind):
     x, y, d, z = torch.randn(4, 64, 1, 1, dtype=F64, generator=torch.Generator().manual_seed(2))
@@ -351,31 +432,6 @@ def test_bridge_sde_is_the_exact_first_order_step_of_the_paper(kind):
     times = torch.tensor([0.7, 0.4], dtype=F64)
     result = bridge_sde(lambda x, t: d, x, times, Bridge(kind=kind), y, noise=[z])
     assert torch.allclose(result, expected, atol=1e-12, rtol=0)
-
-
-def test_agreement_with_diffusers():
-    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra: peers)")
-    times = Gaussian().time(torch.linspace(-4, 3, 21, dtype=F64))
-    al, sg, lam = path_points(Gaussian(), times)
-    start = torch.linspace(-2, 2, 64, dtype=F64).view(-1, 1, 1)
-    for options in FORMS.values():
-        theirs = diffusers.DPMSolverMultistepScheduler(
-            algorithm_type="dpmsolver++",
-            solver_order=options["order"],
-            solver_type=options.get("solver", "midpoint"),
-            prediction_type="epsilon",
-            lower_order_final=False,
-            final_sigmas_type="sigma_min",
-        )
-        theirs.set_timesteps(20)
-        theirs.sigmas, theirs.timesteps = torch.tensor(lam, dtype=F64).neg().exp(), torch.arange(20)
-        theirs.set_begin_index(0)
-        x = start
-        for i in range(20):
-            eps = (x - al[i] * mixture(Gaussian(), x, times[i].view(1))) / sg[i]
-            x = theirs.step(eps, theirs.timesteps[i], x).prev_sample.double()
-        ours = dpm_solver_pp(partial(mixture, Gaussian()), start, times, Gaussian(), **options)
-        assert torch.allclose(ours, x, atol=1e-6, rtol=0)
 
 
 # --- what a caller relies on -----------------------------------------------------------------------------------------

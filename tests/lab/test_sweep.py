@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from rovolad_lib import autoencoder, speech, train
-from rovolad_lib.convert import Converter, padding
+from rovolad_lib.convert import Converter, padding, priors_of
+from rovolad_lib.diffusion.priors import Bridge, Gaussian
 from rovolad_lib.lab import records, sweep
 from rovolad_lib.lab.params import Parameters
 
@@ -79,7 +80,9 @@ def asked(**given):
 def test_what_decides_a_run_holds_the_defaults_and_one_value_each(encoded):
     model, chosen = encoded.autoencoder, {"pad": "pre"}
     made = sweep.decides(asked(pad="all", references=2), encoded.data, model, **chosen)
-    assert asdict(sweep.Setting(pad="pre", references=2)).items() <= made.items()  # and all that nobody named
+    first = {k: v for k, v in asdict(sweep.Setting(pad="pre", references=2)).items() if k not in sweep.LATER}
+    assert first.items() <= made.items() and not set(sweep.LATER) & set(made)  # and all that nobody named
+    assert sweep.decides(asked(), encoded.data, model, target="v")["target"] == "v"
     assert (made["steps"], made["corpus"], made["autoencoder"]) == (1, "words", model.fingerprint()) and made["sizes"]
     with pytest.raises(ValueError, match="one value each is accepted here for pad, mask, got all"):
         sweep.decides(asked(pad="all", mask="all", prior="robot"), encoded.data, model)
@@ -106,8 +109,46 @@ def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, m
 
 
 def test_an_unknown_prior_is_refused(encoded, tmp_path):
-    with pytest.raises(ValueError, match="gaussian, robot"):
-        sweep.fit(encoded, sweep.Setting(prior="mixed"), "smoke", tmp_path / "run")
+    with pytest.raises(ValueError, match="gaussian, robot, mixed, both, got 'noise'"):
+        sweep.fit(encoded, sweep.Setting(prior="noise"), "smoke", tmp_path / "run")
+
+
+def test_a_setting_names_its_prior_by_what_differs():
+    assert sweep.Setting().named(0.7) == "robot" and sweep.Setting(prior="both").named(0.7) == "both"
+    assert sweep.Setting(noise=2.0, end="zero").named(0.7) == {"name": "robot", "noise": 1.4, "end": "zero"}
+    assert sweep.Setting(prior="gaussian", schedule="linear", scale=0.5).named(1.0) == {
+        "name": "gaussian", "schedule": "linear", "scale": 0.5,
+    }  # fmt: skip
+    assert sweep.Setting(prior="mixed", path="diffvc").named(1.0) == {"name": "mixed", "form": "diffvc"}
+    both = {"name": "both", "gaussian": {"scale": 0.5}, "robot": {"kind": "gmax"}}
+    assert sweep.Setting(prior="both", scale=0.5, path="gmax").named(1.0) == both
+    assert priors_of(both) == (Gaussian(scale=0.5), Bridge(kind="gmax"))
+    with pytest.raises(ValueError, match="noise has no meaning under prior 'gaussian'; accepted: schedule, scale"):
+        sweep.Setting(prior="gaussian", noise=2.0).named(1.0)
+    with pytest.raises(ValueError, match="schedule has no meaning under prior 'mixed'; accepted: noise, path"):
+        sweep.Setting(prior="mixed", schedule="linear").named(1.0)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        sweep.Setting(prior="both", noise=0.5),
+        sweep.Setting(prior="mixed", target="x0", mapped="affine", voice="off", condition="off"),
+        sweep.Setting(prior="gaussian", schedule="scaled_linear", target="eps", normalise="item", mapped="none"),
+    ],
+    ids=lambda setting: setting.prior,
+)
+def test_what_was_trained_is_what_converts(encoded, tmp_path, setting):
+    model, _ = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    model.save(tmp_path / "model.safetensors")
+    converter = Converter.load(tmp_path / "model.safetensors", encoded.autoencoder)
+    assert converter.denoiser.notes["objective"] == setting.objective()
+    if setting.prior == "both":
+        assert converter.prior == Bridge(0.5 * float(model.mean.residual.mean().sqrt()))
+    if setting.mapped == "none":
+        assert not model.mean.weight.any()
+    said = converter("one", torch.randn(8000) / 20, steps=2)
+    assert said.isfinite().all() and said.abs().max() > 0.01
 
 
 def test_the_recipe_of_every_package():

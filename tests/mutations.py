@@ -1,0 +1,152 @@
+"""Mistakes that the tests must notice: `python tests/mutations.py [NAME ...]` makes each in a copy and shows what notices.
+
+A mutation replaces one piece of text, which occurs once in its file; the tests named beside it are run, and at least one
+has to fail. The exit status is the number of mistakes that nobody noticed.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLERS, PRIORS, TARGETS = (f"rovolad_lib/diffusion/{name}.py" for name in ("samplers", "priors", "targets"))
+SCHEDULES, GUIDANCE = "rovolad_lib/diffusion/schedules.py", "rovolad_lib/diffusion/guidance.py"
+OBJECTIVE, MEAN, CONVERT = "rovolad_lib/denoiser/objective.py", "rovolad_lib/denoiser/mean.py", "rovolad_lib/convert.py"
+
+
+class Mutation(NamedTuple):
+    """A mistake: its name, the file, the text there, the text in its place, and the tests of which one must fail."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTATIONS = [
+    Mutation("the next time handed to the denoiser", SAMPLERS, "x0 = predict(x, s)", "x0 = predict(x, t)", "diffusion"),
+    Mutation("missing w term", SAMPLERS, "math.sqrt(max(t.c**2 - w**2, 0.0)) / s.c", "t.c / s.c", "diffusion"),
+    Mutation("ddof of one", GUIDANCE, "keepdim=True) / count).sqrt()", "keepdim=True) / (count - 1)).sqrt()",
+             "diffusion"),
+    Mutation("swapped a and b of a bridge", PRIORS, "return a, scale * (1 - share),", "return scale * (1 - share), a,",
+             "diffusion"),
+    Mutation("swapped a and b in training", OBJECTIVE, 'a * y + b * batch["x0"]', 'b * y + a * batch["x0"]',
+             "denoiser/test_objective.py"),
+    Mutation("a grid that stops before the end", SCHEDULES,
+             "torch.linspace(1, 0, n + 1, dtype=torch.float64)\n    if spacing in",
+             "torch.linspace(1, 0, n + 2, dtype=torch.float64)[:-1]\n    if spacing in", "diffusion"),
+    Mutation("trailing timesteps off by one", SCHEDULES, "(total / n)).round() - 1",
+             "(total / n)).round().clamp(max=total - 1)",
+             "diffusion/test_schedules.py"),
+    Mutation("a table read off by one", SCHEDULES, "knots = torch.cat([table.new_ones(1), table])",
+             "knots = torch.cat([table, table[-1:]])", "diffusion/test_schedules.py"),
+    Mutation("unmasked mean of a deviation", GUIDANCE, "mean = (x * weight).sum(dims, keepdim=True) / count",
+             "mean = x.mean(dims, keepdim=True)", "diffusion/test_guidance.py"),
+    Mutation("unmasked mean of the loss", OBJECTIVE, "(error.square() * mask[:, None]).sum()", "error.square().sum()",
+             "test_padding.py denoiser/test_objective.py"),
+    Mutation("unmasked mean of a voice", "rovolad_lib/denoiser/layers.py", "x.masked_fill(~mask[:, None], 0).sum(",
+             "x.sum(", "denoiser/test_mean.py test_padding.py"),
+    Mutation("unmasked robot in the prior's mean", MEAN,
+             "centred if mask is None else centred.masked_fill(~mask[:, None], 0)",
+             "centred", "test_padding.py denoiser/test_mean.py"),
+    Mutation("unmasked deviation of a clip", OBJECTIVE, 'deviation(x, inputs.get("mask"))', "deviation(x)",
+             "test_padding.py"),
+    Mutation("guidance that measures padding", CONVERT, "guidance, rescale, mask, interval)",
+             "guidance, rescale, None, interval)",
+             "test_padding.py"),
+    Mutation("eta ignored", SAMPLERS, "else eta * limits[step]", "else limits[step]", "diffusion/test_samplers.py"),
+    Mutation("the published second difference as the default", SAMPLERS, "1 if published else 2", "1",
+             "diffusion/test_samplers.py"),
+    Mutation("a wrong weight of the slope", SAMPLERS, "second = first / h - 1", "second = first / h - 0.99",
+             "diffusion/test_samplers.py"),
+    Mutation("history the wrong way round", SAMPLERS, "history.appendleft(", "history.append(",
+             "diffusion/test_samplers.py"),
+    Mutation("a bridge that starts without noise", SAMPLERS, "w = t.c if s.c == 0 and boot",
+             "w = 0.0 if s.c == 0 and boot",
+             "diffusion/test_samplers.py"),
+    Mutation("large variance the wrong way round", SAMPLERS, "w * s.c / t.c if large", "w * t.c / s.c if large",
+             "diffusion/test_samplers.py"),
+    Mutation("a bridge's limit from squares", PRIORS,
+             "(share * (1 - share / self._progress(s)[3]).clamp_min(0)).sqrt()",
+             "(share * (1 - (share / self._progress(s)[3]) ** 2).clamp_min(0)).sqrt()", "diffusion"),
+    Mutation("input scale forgotten", PRIORS, "self.scale * gamma.sqrt()", "gamma.sqrt()", "diffusion"),
+    Mutation("every item under the first prior", PRIORS, "values[self.kind.to(values.device),",
+             "values[0 * self.kind.to(values.device),",
+             "diffusion/test_priors.py"),
+    Mutation("v with the other sign", TARGETS, "signal * noise - spread * x0", "signal * noise + spread * x0",
+             "diffusion/test_targets.py"),
+    Mutation("a covariance forgotten", TARGETS, "- 2 * a * (1 - b) * cov", "", "diffusion/test_targets.py"),
+    Mutation("terminal signal left", SCHEDULES, "(root - root[-1]) *", "(root - 0.9 * root[-1]) *",
+             "diffusion/test_schedules.py"),
+    Mutation("scale one computed", GUIDANCE, "if scale == 1:\n        return conditional",
+             "if scale == -1:\n        return conditional",
+             "diffusion/test_guidance.py"),
+    Mutation("a deviation of nothing divided by", GUIDANCE,
+             "torch.where(present > 0, wanted / torch.where(present > 0, present, 1.0), 1.0)",
+             "wanted / present", "diffusion/test_guidance.py"),
+    Mutation("guidance outside its interval", GUIDANCE, "if not always and not low", "if always and not low",
+             "diffusion/test_guidance.py"),
+    Mutation("the null estimate in the voice's state", CONVERT, "estimate(x - a * (y - blank), t, blank,",
+             "estimate(x, t, blank,",
+             "test_convert.py"),
+    Mutation("a voice kept in the null's mean", CONVERT, "estimate.mean(robot, mask=mask)",
+             "estimate.mean(robot, context, heard, mask)",
+             "test_convert.py"),
+    Mutation("the wrong prior told", CONVERT, '"gaussian" if isinstance(prior, Gaussian) else "robot"',
+             '"robot" if isinstance(prior, Gaussian) else "gaussian"', "test_convert.py"),
+    Mutation("a dropped voice kept in the mean", MEAN, "voice.masked_fill(drop[:, None, None], 0)", "voice",
+             "denoiser/test_mean.py"),
+    Mutation("the first step never trained", OBJECTIVE, "torch.rand_like(t) < 0.05", "torch.rand_like(t) < 0.0",
+             "denoiser/test_objective.py"),
+    Mutation("a network without the robot that hears no state", OBJECTIVE, 'if self.inside.config["condition"] else',
+             "if True else", "denoiser/test_objective.py"),
+]  # fmt: skip
+
+
+def copy(folder):
+    """Copy what the tests need, as it stands, into a folder."""
+    for name in ("rovolad_lib", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def killer(mutation, folder):
+    """Return the test that fails with a mutation made in a copy, or None; the copy is mended afterwards."""
+    path = folder / mutation.path
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        found = text.count(mutation.old)
+        raise ValueError(f"{mutation.name}: {mutation.old!r} occurs {found} times in {mutation.path}, not once")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    tests = [f"tests/{name}" for name in mutation.tests.split()]
+    command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not diffusers", *tests]
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
+    if done.returncode not in (0, 1):
+        said = done.stdout[-2000:] + done.stderr[-2000:]
+        raise RuntimeError(f"{mutation.name}: pytest ended with {done.returncode}\n{said}")
+    return found[1] if found else None
+
+
+def main(names):
+    """Make the named mutations, or all; return how many nobody noticed."""
+    unnoticed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy(Path(folder))
+        for mutation in [m for m in MUTATIONS if not names or m.name in names]:
+            by = killer(mutation, Path(folder))
+            unnoticed += by is None
+            print(f"{mutation.name} -> {by or 'NOT NOTICED'}", flush=True)
+    return unnoticed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
