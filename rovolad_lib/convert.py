@@ -84,22 +84,24 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     """
     check(sampler, "sampler", samplers.SAMPLERS)
     device = next(model.parameters()).device
-    patch = model.config["patch"]
-    length = None if masked else max(length, max(r.shape[1] + r.shape[1] % patch for r in robots))
-    robot, real = (k.to(device) for k in pad(robots, mode, length, patch))
+    stride = model.stride
+    length = None if masked else -(-max(length, *(r.shape[1] for r in robots)) // stride) * stride
+    robot, real = (k.to(device) for k in pad(robots, mode, length, stride))
     mask = real if masked else None
-    context, heard = (k.to(device) for k in pad(contexts, "post", None, patch))
+    context, heard = (k.to(device) for k in pad(contexts, "post", None, model.config["patch"]))
     if not heard.shape[1]:
         context = heard = None
     estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **model.notes.get("objective", {}))
     y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
 
+    given = {"robot": robot, "mask": mask, "windows": True}  # a clip may be longer than the network has frames for
+
     def denoise(x, t):
-        return estimate(x, t, y, robot=robot, context=context, context_mask=heard, mask=mask, **(told or {}))
+        return estimate(x, t, y, context=context, context_mask=heard, **given, **(told or {}))
 
     def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
         a = prior.coefficients(t)[0].to(x).view(-1, 1, 1)
-        return estimate(x - a * (y - blank), t, blank, robot=robot, mask=mask)
+        return estimate(x - a * (y - blank), t, blank, **given)
 
     first = real.byte().argmax(1).tolist()
     seeds, lengths = [seed * 1_000_003 + i for i in range(len(robots))], [r.shape[1] for r in robots]

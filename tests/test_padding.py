@@ -118,6 +118,6 @@ def test_sampling_sees_padding_only_without_masks(backbone):
         turned = sample(model, prior, robots[k:] + robots[:k], voices[k:] + voices[:k], mode="even", **options)[0]
         alone = sample(model, prior, robots[k : k + 1], voices[k : k + 1], mode="pre", **options)[0]
         assert (alone - turned).abs().max() <= 1e-5 * alone.abs().max().clamp(min=1)
-    heard = [sample(model, prior, robots, voices, mode=m, masked=False, length=n, **options) for m in PADS for n in (10, 20)]
+    heard = [sample(model, prior, robots, voices, mode=m, masked=False, length=n, **options) for m in PADS for n in (24, 48)]
     for one, two in itertools.combinations(heard, 2):
         assert all(a.shape == b.shape for a, b in zip(one, two, strict=True)) and not torch.allclose(one[1], two[1], atol=1e-2)

@@ -127,16 +127,16 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     preset: name in lab.presets.DENOISER; run: folder of its checkpoints; length: fixed batch length in frames or None.
     """
     size = presets.denoiser(preset, encoded.data.demo)
+    parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
+    parts["priors"] = len(priors_of(setting.prior))
     torch.manual_seed(seed)
+    model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=128).float().mean()) if length is None else length
     pairs = Pairs(
         encoded.latents, encoded.data.table, encoded.keep, batch=min(size["batch"], int(size["frames"] / typical)), seed=seed,
-        align=setting.align, mode=setting.pad, masked=setting.mask == "on", length=length,
+        align=setting.align, mode=setting.pad, masked=setting.mask == "on", length=length, multiple=max(2, model.stride),
         references=setting.references, dropout=setting.dropout,
     )  # fmt: skip
-    parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
-    parts["priors"] = len(priors_of(setting.prior))
-    model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     fit_mean(model.mean, pairs, encoded, setting)
     prior = setting.named(float(model.mean.residual.mean().sqrt()))
     model.notes = {
