@@ -3,6 +3,7 @@
 import csv
 import os
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 from data_prep.corpora import LONGEST_LINE, UNREADABLE, Refused, Utterance, accounted, gender, inside, stem, walk, words
@@ -72,13 +73,13 @@ def _rows(path):
             names = ", ".join(columns[","])
             raise ValueError(f"{path} has the columns {names:.200}; `file` is needed, accepted are {', '.join(COLUMNS)}")
         reader = csv.DictReader(file, columns[delimiter], delimiter=delimiter, strict=True)
-        while True:
+        for number in count(2):  # the header is the first
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:  # such as a quote left open, which would swallow the rows behind it
-                yield Refused(f"line {reader.line_num + 1}", str(path), f"a broken row: {error}")
+                yield Refused(f"row {number}", str(path), f"a broken row: {error}")
                 continue
             rest = "".join(row.pop(None, ())).strip()
             yield {name: (field or "").strip() for name, field in row.items()} | {None: rest}
