@@ -63,10 +63,11 @@ def accounted(read):
 
 
 def _writable(item):
-    said, text, reason = "".join(map(str, vars(item).values())), getattr(item, "text", None) or "", None
+    text, reason = getattr(item, "text", None) or "", None
+    said = "".join([field for field in vars(item).values() if type(field) is str] + [str(item.path)])
     if len(text) > LONGEST_TEXT:
         reason = f"a text of {len(text)} letters; accepted are up to {LONGEST_TEXT}"
-    elif UNREADABLE in text or said != _printable(said):
+    elif UNREADABLE in text or _printable(said) != said:
         reason = "its name or text cannot be read as UTF-8, or holds a NUL"
     if reason is None:
         return item

@@ -28,6 +28,7 @@ def gigaspeech(folder, subset=None):
     Raises ValueError for an unknown subset, and where there is no GigaSpeech.json or it lists no recording.
     """
     index, wanted, number = Path(folder) / "GigaSpeech.json", braced(subset), 0
+    place, path, fault, listed = 0, index, None, False  # of the recording
     for kind, value in _events(index):
         if kind == "segment":
             place += 1
@@ -35,7 +36,7 @@ def gigaspeech(folder, subset=None):
             if wanted is None or not isinstance(subsets, list) or wanted in subsets:
                 yield _segment(value, f"recording {number} segment {place}", path, fault, wanted)
         elif kind == "recording":
-            number, place, listed, path, fault = number + 1, 0, False, index, "its recording has no path"
+            number, place, path, fault, listed = number + 1, 0, index, "its recording has no path", False
         elif kind == "its path":
             path, fault = _path(folder, index, value)
         elif kind == "its segments":
@@ -68,15 +69,15 @@ def _events(index):
                 if event == "map_key":
                     keys[depth] = value
                     continue
-                if event in ("end_map", "end_array"):
+                if value is None and event in ("end_map", "end_array"):
                     depth -= 1
                 else:
-                    container = CONTAINERS.get(event)
+                    container = CONTAINERS.get(event) if value is None else None
                     value = container() if container else value
-                    if depth == 6 and type(field) is list:
-                        field.append(value)
-                    elif depth == 5 and type(segment) is dict:
+                    if depth == 5 and type(segment) is dict:
                         segment[keys[5]] = field = value
+                    elif depth == 6 and type(field) is list:
+                        field.append(value)
                     elif depth == 4:
                         segment = field = value
                     elif depth == 3 and audios:
@@ -115,6 +116,6 @@ def _segment(segment, name, path, fault, wanted):
     text = MARK.sub(lambda tag: PUNCTUATION[tag[1]], text).strip()
     if tag := TAG.search(text):
         return Refused(sid, str(path), text if text in GARBAGE else f"tag {tag[0]} within the text")
-    if not all(type(time) in (int, Decimal) for time in (start, end)) or not 0 <= start < end <= LONGEST_S:
+    if {type(start), type(end)} - {int, Decimal} or not 0 <= start < end <= LONGEST_S:
         return Refused(sid, str(path), f"segment from {start!s:.20} to {end!s:.20} s; accepted is 0 <= begin < end")
     return Utterance(sid, "gigaspeech", None, path, text.lower() or None, "en", float(start), float(end))
