@@ -9,7 +9,7 @@ from data_prep.corpora import Refused, stem, walk
 from data_prep.corpora.folder import folder
 from data_prep.corpora.gigaspeech import braced, gigaspeech
 from data_prep.corpora.libritts_r import libritts_r
-from data_prep.corpora.mls import language_of, mls
+from data_prep.corpora.mls import handles_of, language_of, mls
 from data_prep.corpora.vctk import AUDIO, vctk
 from rovolad_lib.lab import paths
 
@@ -44,6 +44,9 @@ def find(corpora=None, subset=None, supervision=None):
     for path in folders:
         if key := _official(path, subset, supervision) or (_own(path) if corpora is not None else None):
             groups.setdefault(key, []).append(path)
+    for (corpus, *_), group in groups.items():
+        if corpus == "mls" and supervision is not None:
+            handles_of(group, supervision)  # an error now, not after hours of other corpora
     return [
         Source(corpus, " + ".join(path.name for path in group), partial(reader, *group, **dict(options)))
         for (corpus, reader, options, _), group in groups.items()
@@ -60,8 +63,7 @@ def _official(path, subset, supervision):
     if name == "gigaspeech_data":
         return "gigaspeech", gigaspeech, (("subset", braced(subset)),), path
     if name.startswith("mls_"):
-        language = language_of(path)
-        return "mls", mls, (("supervision", supervision),), language
+        return "mls", mls, (("supervision", supervision),), language_of(path)
     return None
 
 
