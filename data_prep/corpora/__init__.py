@@ -115,6 +115,8 @@ def is_file(entry):
 
 def words(path):
     """Return the words in a text file of one utterance, None where it is empty, UNREADABLE in place of what is no UTF-8."""
+    if not os.path.isfile(path):  # a pipe, say, which would never end
+        return UNREADABLE
     try:
         with open(path, "rb") as file:
             return file.read(4 * LONGEST_TEXT + 4).decode("utf-8-sig", "replace").strip() or None

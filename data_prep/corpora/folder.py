@@ -30,17 +30,18 @@ def folder(path, corpus=None):
     repeated = Counter(stem(entry.name).lower() for entry in recordings)
     metadata = root / "metadata.csv"
     rows = _rows(metadata) if metadata.is_file() else [{"file": os.path.relpath(entry, root)} for entry in recordings]
-    listed = set()
+    plain, listed = {entry.path for entry in recordings if not entry.is_symlink()}, set()  # plain: nothing to resolve
     for row in rows:
-        yield row if isinstance(row, Refused) else _item(root, corpus, row, repeated, listed)
+        yield row if isinstance(row, Refused) else _item(root, corpus, row, repeated, listed, plain)
     for entry in recordings if metadata.is_file() else ():
-        if Path(os.path.realpath(entry)) not in listed:
+        if Path(entry if entry.path in plain else os.path.realpath(entry)) not in listed:
             yield Refused(stem(entry.name), entry.path, "not listed in metadata.csv")
 
 
-def _item(root, corpus, row, repeated, listed):
+def _item(root, corpus, row, repeated, listed, plain):
+    path = os.path.join(root, row["file"].replace("\\", "/").replace("/", os.sep))
     try:
-        recording = inside(root, row["file"])
+        recording = Path(path) if path in plain else inside(root, row["file"])
     except ValueError as error:
         return Refused(Path(row["file"]).stem, row["file"], str(error))
     if recording == root:

@@ -29,6 +29,8 @@ def gigaspeech(folder, subset=None):
     """
     index, wanted, number = Path(folder) / "GigaSpeech.json", braced(subset), 0
     place, path, fault, listed = 0, index, None, False  # of the recording
+    if not index.is_file():
+        raise ValueError(f"{folder} has no file GigaSpeech.json; accepted is GigaSpeech_Data as unpacked")
     for kind, value in _events(index):
         if kind == "segment":
             place += 1

@@ -42,7 +42,9 @@ def test_vctk_unzipped_straight_into_the_folder_of_corpora(tmp_path):
     assert found(tmp_path) == [("vctk", f"{tmp_path.name} + VCTK-Corpus"), ("mine", "mine")]
 
 
-@pytest.mark.parametrize("name, corpus", [("LibriTTS_R", "libritts_r"), ("mls_german_opus", "mls"), ("GigaSpeech_Data", "gigaspeech")])
+@pytest.mark.parametrize(
+    "name, corpus", [("LibriTTS_R", "libritts_r"), ("mls_german_opus", "mls"), ("GigaSpeech_Data", "gigaspeech")]
+)
 def test_one_corpus_given_by_itself(tmp_path, name, corpus):
     touch(tmp_path / name, "train-other-500/7/1/7_1_000000_000000.wav", "train/audio/1/2/1_2_000000.flac", "audio/x.opus")
     assert found(tmp_path / name) == found(tmp_path) == [(corpus, name)]
