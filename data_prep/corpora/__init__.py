@@ -125,11 +125,17 @@ def words(path):
 
 
 def lines(path):
-    """Yield the lines of a text file, stripped; none where there is no such file. UNREADABLE marks what is no UTF-8."""
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            for line in iter(partial(file.readline, LONGEST_LINE), b""):
-                yield line.decode("utf-8", "replace").lstrip("\ufeff").strip()
+    """Yield the lines of a text file, stripped; none where there is no such file. UNREADABLE marks what is no UTF-8.
+
+    Raises OSError for what has the name, but is no file: without its table, a corpus would be read, but wrongly.
+    """
+    if not os.path.lexists(path):
+        return
+    if not os.path.isfile(path):
+        raise OSError(f"{path} is not a file")
+    with open(path, "rb") as file:
+        for line in iter(partial(file.readline, LONGEST_LINE), b""):
+            yield line.decode("utf-8", "replace").lstrip("\ufeff").strip()
 
 
 def inside(root, name):

@@ -35,7 +35,10 @@ def find(corpora=None, subset=None, supervision=None):
     root = paths.ROOT if corpora is None else Path(corpora).expanduser().resolve()
     if not root.is_dir():
         raise ValueError(f"no folder {root}; --corpora takes a folder that holds corpora")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"{root} cannot be read: {error}") from error
     if _vctk(root):  # 0.92 has no top folder: this is where it was unzipped to, perhaps beside others
         folders = [root, *(path for path in folders if path.name not in (*AUDIO, "txt"))]
     elif corpora is not None and ((root / "metadata.csv").is_file() or _alone(root, folders)):

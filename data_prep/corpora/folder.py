@@ -29,11 +29,12 @@ def folder(path, corpus=None):
     recordings = [entry for entry in entries if not isinstance(entry, Refused) and stem(entry.name)]
     repeated = Counter(stem(entry.name).lower() for entry in recordings)
     metadata = root / "metadata.csv"
-    rows = _rows(metadata) if metadata.is_file() else [{"file": os.path.relpath(entry, root)} for entry in recordings]
+    table = os.path.lexists(metadata)
+    rows = _rows(metadata) if table else [{"file": os.path.relpath(entry, root)} for entry in recordings]
     plain, listed = {entry.path for entry in recordings if not entry.is_symlink()}, set()  # plain: nothing to resolve
     for row in rows:
         yield row if isinstance(row, Refused) else _item(root, corpus, row, repeated, listed, plain)
-    for entry in recordings if metadata.is_file() else ():
+    for entry in recordings if table else ():
         if Path(entry if entry.path in plain else os.path.realpath(entry)) not in listed:
             yield Refused(stem(entry.name), entry.path, "not listed in metadata.csv")
 
@@ -66,6 +67,8 @@ def _item(root, corpus, row, repeated, listed, plain):
 
 def _rows(path):
     """Yield {column: field} for each row, what is beyond the columns under None, and a Refused for each broken row."""
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         header = file.readline(LONGEST_LINE)
         columns = {mark: _columns(header, mark) for mark in ",;\t"}  # spreadsheets differ by country

@@ -42,7 +42,7 @@ def _chapter(chapter, entries, people, failed):
             recordings[name] = entry
         elif entry.name.endswith(".normalized.txt"):
             texts[entry.name.removesuffix(".normalized.txt")] = entry
-        elif entry.name.endswith(".trans.tsv"):
+        elif entry.name.endswith(".trans.tsv") and is_file(entry):
             rows = (line.split("\t") for line in lines(entry.path))  # id, original, normalized
             table |= {row[0]: (row[2].strip() or None, entry.path) for row in rows if len(row) > 2}
     for name in sorted({**recordings, **texts, **table}):

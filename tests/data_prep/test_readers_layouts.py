@@ -322,3 +322,30 @@ def test_folder_rows_that_are_broken(tmp_path):
         *((name, "not listed in metadata.csv") for name in "gikl"),
         ("m", "not listed in metadata.csv"),
     ]
+
+
+@pytest.mark.parametrize(
+    "reader, name, table",
+    [(mls, "mls_polish", "train/transcripts.txt"), (vctk, "VCTK", "speaker-info.txt"), (folder, "own", "metadata.csv")],
+    ids=["mls", "vctk", "folder"],
+)
+def test_a_table_that_is_no_file_is_an_error_that_names_it(tmp_path, reader, name, table):
+    grow(tmp_path / name, {"wav48/p225/p225_001.wav": "", f"{table}/x.txt": ""})
+    with pytest.raises(ValueError, match=f"{table} is not a file"):
+        list(reader(tmp_path / name))
+
+
+def test_each_folder_of_vctk_must_hold_a_release(tmp_path):
+    vctk_092(tmp_path / "VCTK-Corpus-0.92")
+    grow(tmp_path / "VCTK-Corpus", {"txt/p225/p225_001.txt": "x"})
+    with pytest.raises(ValueError, match="VCTK-Corpus has no folder wav48 or wav48_silence_trimmed"):
+        list(vctk(tmp_path / "VCTK-Corpus-0.92", tmp_path / "VCTK-Corpus"))
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere cannot be read"):
+        list(folder(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="has no file GigaSpeech.json"):
+        list(gigaspeech(tmp_path))
+    with pytest.raises(ValueError, match="holds no recording"):
+        list(libritts_r(tmp_path))
