@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -21,13 +21,9 @@ if __name__ in ("__main__", "__mp_main__"):  # started by path: the packages lie
 import pandas
 from tqdm.auto import tqdm
 
-from data_prep.corpora import Refused, audio_files
+from data_prep.corpora import Refused
 from data_prep.corpora.demo import demo as demo_reader
-from data_prep.corpora.folder import folder as folder_reader
-from data_prep.corpora.gigaspeech import gigaspeech
-from data_prep.corpora.libritts_r import libritts_r
-from data_prep.corpora.mls import mls
-from data_prep.corpora.vctk import vctk
+from data_prep.corpora.find import Source, find
 from data_prep.done import Done
 from data_prep.robot_twin import job, make, safe
 from rovolad_lib.files import replacing
@@ -36,34 +32,6 @@ from rovolad_lib.speech import audio, manifest
 
 HERE = Path(__file__).resolve().parent
 BATCH = 2048  # utterances that are under way at once, so that millions of segments never lie in memory
-
-
-def find(corpora):
-    """Return a list of (corpus, reader, folder), one for each corpus in a folder.
-
-    corpora: a folder of corpora, or one corpus with a metadata.csv; None: the repository, where only the official
-    folder names are looked for. Raises ValueError when there is no such folder.
-    """
-    root = paths.ROOT if corpora is None else Path(corpora).expanduser().resolve()
-    if not root.is_dir():
-        raise ValueError(f"no folder {root}; --corpora takes a folder that holds corpora")
-    one = corpora is not None and (root / "metadata.csv").is_file()
-    found = []
-    for path in [root] if one else sorted(root.iterdir()):
-        name = path.name.lower()
-        if not path.is_dir() or name.startswith("."):
-            continue
-        if name.startswith("vctk-corpus"):
-            found.append(("vctk", vctk, path))
-        elif name == "libritts_r":
-            found.append(("libritts_r", libritts_r, path))
-        elif name.startswith("mls_"):
-            found.append(("mls", mls, path))
-        elif name == "gigaspeech_data":
-            found.append(("gigaspeech", gigaspeech, path))
-        elif corpora is not None and ((path / "metadata.csv").is_file() or audio_files(path)):
-            found.append((path.name, folder_reader, path))
-    return found
 
 
 def combine(corpora=None, data=None, workers=1, demo=False, limit=None, force=False):
@@ -78,7 +46,7 @@ def combine(corpora=None, data=None, workers=1, demo=False, limit=None, force=Fa
     sources = [] if demo and corpora is None else find(corpora)
     if demo:
         _keep_real(data, sources)
-        sources.append(("demo", demo_reader, data / "demo"))
+        sources.append(Source("demo", "demo", partial(demo_reader, data / "demo")))
     if not sources:
         known = "VCTK-Corpus, LibriTTS_R, mls_*, GigaSpeech_Data, folders of recordings"
         raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {known}")
@@ -86,9 +54,9 @@ def combine(corpora=None, data=None, workers=1, demo=False, limit=None, force=Fa
     with _pool(workers) as run:
         done = Done(data / "combined.jsonl", force)
         taken = set()
-        for corpus, reader, path in sources:
-            items = islice(reader(path), limit)
-            with tqdm(desc=path.name, unit=" utterances") as bar:
+        for corpus, name, read in sources:
+            items = islice(read(), limit)
+            with tqdm(desc=name, unit=" utterances") as bar:
                 while batch := list(islice(items, BATCH)):
                     found[corpus] = found.get(corpus, 0) + len(batch)
                     rows, reasons = _batch(batch, corpus, data, run, done, taken, bar)
@@ -132,6 +100,8 @@ def _batch(items, corpus, data, run, done, taken, bar):
     jobs, refused = [], []
     for item in items:
         reason = item.reason if isinstance(item, Refused) else None
+        if reason is None and item.text is None:
+            reason = "no text"
         if reason is None and not any(letter.isalnum() for letter in item.text):
             reason = "no words in the text"
         if reason is None and (corpus, item.id.lower()) in taken:

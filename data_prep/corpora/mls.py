@@ -1,69 +1,138 @@
 """Multilingual LibriSpeech (openslr 94): mls_<language>/train/{audio/<reader>/<book>/*.flac,transcripts.txt}."""
 
+import os
 import re
 from pathlib import Path
 
-from data_prep.corpora import Refused, Utterance, gender
+from data_prep.corpora import Refused, Utterance, accounted, gender, inside, is_file, lines, stem, walk
 
 LANGUAGES = {
     "english": "en", "german": "de", "dutch": "nl", "french": "fr",
     "spanish": "es", "italian": "it", "portuguese": "pt", "polish": "pl",
 }  # fmt: skip
 SUFFIXES = (".flac", ".opus", ".wav")
+NAME = re.compile(r"([0-9]+)_([0-9]+)_([0-9]{1,6})")
 
 
-def mls(folder):
-    """Yield an Utterance or a Refused for each line of the transcripts and each recording without one.
+@accounted
+def mls(*folders, supervision=None):
+    """Yield an Utterance or a Refused for each line of the transcripts, and an Utterance for each recording without.
 
-    folder: `mls_<language>` or `mls_<language>_opus` as unpacked; metainfo.txt is optional.
+    folders: `mls_<language>`, `mls_<language>_opus` or both, as unpacked; with both, each utterance comes once, as flac
+    where it is there. supervision: only what the handles of limited supervision name, such as "9hr", "1hr/0" or "1hr"
+    (all six of its parts); None: everything. metainfo.txt is optional; its first word on a reader counts.
     The partitions train, dev and test are read alike: they share speakers and texts, so they are no splits.
-    Raises ValueError for another language or layout.
+    Raises ValueError for another language or layout, and for a supervision that is not there.
     """
-    folder = Path(folder)
-    language = folder.name.removeprefix("mls_").removesuffix("_opus")
-    if language not in LANGUAGES:
-        raise ValueError(
-            f"{folder.name}: unknown language {language!r}; accepted are mls_<{' | '.join(LANGUAGES)}>[_opus]"
-        )
-    partitions = [folder / name for name in ("train", "dev", "test") if (folder / name).is_dir()]
+    folders = sorted(map(Path, folders), key=lambda folder: folder.name.lower().endswith("_opus"))
+    language = language_of(folders[0])
+    partitions = [name for name in ("train", "dev", "test") if any((folder / name).is_dir() for folder in folders)]
     if not partitions:
-        raise ValueError(f"{folder} has none of the folders train, dev, test")
-    people = _people(folder / "metainfo.txt")
+        raise ValueError(f"{folders[0]} has none of the folders train, dev, test")
+    handles = None if supervision is None else handles_of(folders, supervision)
+    people = {}
+    for line in (line for folder in folders for line in lines(folder / "metainfo.txt")):
+        reader, sex, *_ = [field.strip() for field in f"{line}||".split("|")]
+        people.setdefault(reader, gender(sex))
     for partition in partitions:
-        yield from _partition(partition, LANGUAGES[language], people)
+        yield from _partition([folder / partition for folder in folders], language, people, handles)
+    for name, path in (handles or {}).items():
+        if path:
+            yield Refused(name, str(path), "named in handles.txt, but not in the transcripts")
 
 
-def _partition(partition, language, people):
-    transcripts = partition / "transcripts.txt"
-    seen = set()
-    for name, text in _lines(transcripts):
-        seen.add(name)
-        if not re.fullmatch(r"\d+_\d+_\d+", name):
-            yield Refused(name, str(transcripts), f"id {name!r} is not <reader>_<book>_<number>")
-            continue
-        reader, book, _ = name.split("_")
-        stem = partition / "audio" / reader / book / name
-        path = next((p for s in SUFFIXES if (p := stem.with_suffix(s)).is_file()), None)
-        if path is None:
-            yield Refused(name, str(stem.with_suffix(".flac")), "file not found")
-        else:
-            yield Utterance(name, "mls", reader, path, text.strip(), language, gender=people.get(reader))
-    for path in sorted(partition.glob("audio/*/*/*")):
-        if path.suffix in SUFFIXES and path.stem not in seen and not path.name.startswith("._"):
-            yield Refused(path.stem, str(path), "no text")
+def language_of(folder):
+    """Return the code of the language of a folder mls_<language>[_opus], else raise a ValueError that names them all."""
+    name = Path(folder).name.lower().removeprefix("mls_").removesuffix("_opus")
+    if name not in LANGUAGES:
+        known = " | ".join(LANGUAGES)
+        raise ValueError(f"{Path(folder).name}: unknown language {name!r}; accepted are mls_<{known}>[_opus]")
+    return LANGUAGES[name]
 
 
-def _lines(transcripts):
-    if transcripts.is_file():
-        with transcripts.open(encoding="utf-8-sig") as file:  # English has ten million lines: never all at once
-            for line in file:
-                name, _, text = line.partition("\t")
-                if name.strip():
-                    yield name.strip(), text
+def handles_of(folders, supervision):
+    """Return {id: the handles.txt that names it} of limited supervision such as "9hr", "1hr/0" or "1hr"."""
+    handles = {}
+    for root in (Path(folder, "train", "limited_supervision") for folder in folders):
+        for path in sorted(inside(root, supervision).rglob("handles.txt")):
+            handles |= dict.fromkeys(filter(None, lines(path)), path)
+    if not handles:
+        raise ValueError(f"{folders[0]} has no handles for supervision {supervision!r}; accepted are 9hr, 1hr, 1hr/0 ...")
+    return handles
 
 
-def _people(path):
-    if not path.is_file():
-        return {}
-    rows = [[field.strip() for field in line.split("|")] for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    return {row[0]: gender(row[1]) for row in rows[1:] if len(row) > 1}
+def _partition(folders, language, people, handles):
+    listed = [_Names() for _ in folders]
+    for place, folder in enumerate(folders):
+        transcripts = folder / "transcripts.txt"
+        for name, _, text in (line.partition("\t") for line in lines(transcripts)):  # English has ten million
+            name = name.strip()
+            if not name or not _wanted(name, handles):
+                continue
+            if not NAME.fullmatch(name):
+                yield Refused(name, str(transcripts), f"id {name!r} is not <reader>_<book>_<number>")
+            elif any(name in earlier for earlier in listed[:place]):
+                continue  # the same utterance in the other format
+            elif not listed[place].add(name):
+                yield Refused(name, str(transcripts), "listed twice in transcripts.txt")
+            elif path := _recording(folders, name):
+                yield _utterance(name, path, text.strip() or None, language, people)
+            else:
+                yield Refused(name, str(transcripts), "file not found")
+    for place, folder in enumerate(folders):
+        for entry in walk(folder / "audio", 2) if (folder / "audio").is_dir() else ():
+            name = stem(os.path.basename(entry.path))
+            if isinstance(entry, Refused):
+                yield entry
+            elif not name or not _wanted(name, handles):
+                continue
+            elif not NAME.fullmatch(name):
+                yield Refused(name, entry.path, f"id {name!r} is not <reader>_<book>_<number>")
+            elif any(name in names for names in listed):
+                continue
+            else:
+                listed[place].add(name)
+                found = is_file(entry)
+                yield _utterance(name, entry.path, None, language, people) if found else Refused(name, entry.path, "not a file")
+
+
+def _wanted(name, handles):
+    """Return whether supervision asks for an utterance; its handle is then no longer waited for."""
+    if handles is None:
+        return True
+    if name in handles:
+        handles[name] = None
+    return name in handles
+
+
+def _recording(folders, name):
+    reader, book, _ = name.split("_")
+    paths = (f"{folder}/audio/{reader}/{book}/{name}{suffix}" for folder in folders for suffix in SUFFIXES)
+    return next(filter(os.path.isfile, paths), None)
+
+
+def _utterance(name, path, text, language, people):
+    reader = name.partition("_")[0]
+    return Utterance(name, "mls", reader, Path(path), text, language, gender=people.get(reader))
+
+
+class _Names:
+    """A set of names <reader>_<book>_<number> at one bit each, for ten million of them."""
+
+    def __init__(self):
+        self.books = {}  # (<reader>_<book>, digits of the number) -> an int with a bit for each number
+
+    def add(self, name):
+        """Add a name; returns whether it is new."""
+        new = name not in self
+        book, number = self._place(name)
+        self.books[book] = self.books.get(book, 0) | 1 << number
+        return new
+
+    def __contains__(self, name):
+        book, number = self._place(name)
+        return bool(self.books.get(book, 0) >> number & 1)
+
+    def _place(self, name):
+        book, _, number = name.rpartition("_")
+        return (book, len(number)), int(number)

@@ -1,43 +1,72 @@
-"""VCTK (datashare 10283/2651): wav48/p225/p225_001.wav, txt/p225/p225_001.txt, speaker-info.txt."""
+"""VCTK: the original (datashare 10283/2651) with wav48/, and 0.92 (10283/3443) with wav48_silence_trimmed/."""
 
+import re
 from pathlib import Path
 
-from data_prep.corpora import Refused, Utterance, gender
+from data_prep.corpora import Refused, Utterance, accounted, gender, is_file, lines, stem, walk, words
+
+AUDIO = ("wav48_silence_trimmed", "wav48")  # the better first
+RECORDING = re.compile(r"(.+?)(?:_mic[12])?\.(?:wav|flac)", re.IGNORECASE)
+TEXT = re.compile(r"(.+)\.txt", re.IGNORECASE)
 
 
-def vctk(folder):
-    """Yield an Utterance or a Refused for each recording and each text of a VCTK folder.
+@accounted
+def vctk(*folders):
+    """Yield an Utterance or a Refused for each sentence of each speaker, once, in whatever releases it is.
 
-    folder: `VCTK-Corpus` as unzipped. Recordings without text (p315) are refused, texts without recording too.
-    Raises ValueError when the folder has another layout.
+    folders: one or several of VCTK as unzipped, with wav48/ (original), wav48_silence_trimmed/ (0.92) or both, txt/ and
+    speaker-info.txt. The releases hold the same sentences: a recording is taken from 0.92 (mic2, else mic1), else from
+    the original, and so is its text. Recordings without one (p315) have text None; texts without recording are refused.
+    Raises ValueError when the folders have another layout.
     """
-    folder = Path(folder)
-    if not (folder / "wav48").is_dir():
+    folders = [Path(folder) for folder in folders]
+    releases = [(folder, audio) for audio in AUDIO for folder in folders if (folder / audio).is_dir()]
+    if other := set(folders).difference(folder for folder, _ in releases):
         raise ValueError(
-            f"{folder} has no folder wav48; accepted is VCTK as in datashare 10283/2651: wav48/, txt/, speaker-info.txt"
+            f"{', '.join(map(str, other))} has no folder wav48 or wav48_silence_trimmed; accepted is VCTK as in "
+            "datashare 10283/2651 or 10283/3443: wav48/ or wav48_silence_trimmed/, txt/, speaker-info.txt"
         )
-    people = _people(folder / "speaker-info.txt")
-    names = {(p.parent.name, p.stem) for p in folder.glob("wav48/*/*.wav") if not p.name.startswith("._")}
-    names |= {(p.parent.name, p.stem) for p in folder.glob("txt/*/*.txt") if not p.name.startswith("._")}
-    for speaker, name in sorted(names):
-        path = folder / "wav48" / speaker / f"{name}.wav"
-        text = folder / "txt" / speaker / f"{name}.txt"
-        if not path.is_file():
-            yield Refused(name, str(text), "no recording for this text")
-        elif not text.is_file():
-            yield Refused(name, str(path), "no text")
+    audio = [folder / name for folder, name in releases]
+    texts = [folder / "txt" for folder, _ in releases if (folder / "txt").is_dir()]
+    speakers = {}  # name -> age, gender, accent
+    for folder in dict.fromkeys([*audio, *texts]):
+        for entry in walk(folder, 0):
+            if isinstance(entry, Refused):
+                yield entry
+            elif Path(entry).is_dir():
+                speakers[entry.name] = {}
+            elif stem(entry.name):
+                yield Refused(stem(entry.name), entry.path, "a recording outside its speaker's folder")
+    for folder, _ in reversed(releases):
+        speakers |= _people(folder / "speaker-info.txt")
+    for speaker in sorted(speakers):
+        yield from _speaker(speaker, audio, texts, speakers[speaker])
+
+
+def _speaker(speaker, audio, texts, person):
+    recordings, said, broken = {}, {}, {}  # name -> path; the first found stays
+    for found, pattern, folders in ((recordings, RECORDING, audio), (said, TEXT, texts)):
+        for folder in (path for name in folders if (path := name / speaker).is_dir()):
+            for entry in reversed(list(walk(folder, 0))):  # mic2 before mic1
+                if isinstance(entry, Refused):
+                    yield entry
+                elif name := pattern.fullmatch(entry.name):
+                    (found if is_file(entry) else broken).setdefault(name[1], Path(entry))
+    for name in sorted({**broken, **said, **recordings}):
+        if name in recordings:
+            text = words(said[name]) if name in said else None
+            yield Utterance(name, "vctk", speaker, recordings[name], text, **person)
+        elif name in said:
+            yield Refused(name, str(said[name]), "no recording for this text")
         else:
-            words = text.read_text(encoding="utf-8-sig", errors="replace").strip()
-            yield Utterance(name, "vctk", speaker, path, words, **people.get(speaker, {}))
+            yield Refused(name, str(broken[name]), "not a file")
 
 
 def _people(path):
     people = {}
-    if not path.is_file():
-        return people
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
-        fields = line.split(None, 4)  # the region, last, may hold spaces
-        if len(fields) >= 4:
-            name = fields[0] if fields[0][0].isalpha() else f"p{fields[0]}"  # this release leaves the p out
-            people[name] = {"age": fields[1], "gender": gender(fields[2]), "accent": fields[3]}
+    for line in lines(path):
+        name, age, sex, accent, *_ = [*line.partition("(")[0].split(), *[""] * 4]  # comments stand in parentheses
+        if age:
+            name = name if name[0].isalpha() else f"p{name}"  # the original leaves the p out
+            people[name] = {"age": age, "gender": gender(sex), "accent": accent or None}
     return people

@@ -49,7 +49,7 @@ def test_kept_and_quarantined_are_what_was_found(combined):
         ("84_12_000002_000000", "LibsndfileError"),  # a broken file
         ("silent", "silent"),
         ("POD1_S1", "<NOISE>"),
-        ("ann-one", "no words in the text"),
+        ("ann-one", "listed twice"),
         ("outside", "file '../outside.wav' lies outside its folder my_voices"),
     ],
 )
