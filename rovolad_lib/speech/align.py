@@ -80,32 +80,31 @@ def _warp(distances):
     """Return the path of least cost as a robot frame for each person frame (F,), given distances (F, R).
 
     Each person frame costs one distance, so paths that end at different robot frames compare. A row of the table needs
-    the two rows
-    before it only, all robot frames at once.
+    the two rows before it only, all robot frames at once.
     """
     frames, width = distances.shape
-    infinity = numpy.float32(numpy.inf)
-    step = numpy.zeros((frames, width), numpy.int8)
-    before, last = numpy.full(width, infinity), numpy.full(width, infinity)
-    last[:FREE_START] = distances[0, :FREE_START]
-    ways = numpy.full((4, width), infinity)
+    total = numpy.full((frames + 1, width + 2), numpy.inf, "float32")  # a row and two columns that no path comes from
+    total[1, 2 : 2 + FREE_START] = distances[0, :FREE_START]
     for i in range(1, frames):
-        ways[ONE, 1:] = last[:-1]
-        ways[TWO, 2:] = last[:-2]
-        ways[HALF, 1:] = before[:-1] + distances[i - 1, 1:]
-        ways[STAY, 0], ways[STAY, -1] = last[0], last[-1]
-        step[i] = ways.argmin(0)
-        before, last = last, ways.min(0) + distances[i]
-    return _trace(step, int(last.argmin()))
+        last, best = total[i], total[i + 1, 2:]
+        numpy.add(total[i - 1, 1:-1], distances[i - 1], out=best)  # HALF
+        numpy.minimum(best, last[1:-1], out=best)  # ONE
+        numpy.minimum(best, last[:-2], out=best)  # TWO
+        best[0], best[-1] = min(best[0], last[2]), min(best[-1], last[-1])  # STAY
+        best += distances[i]
+    return _trace(total, distances)
 
 
-def _trace(step, end):
-    """Follow the steps (F, R) back from the robot frame `end` of the last person frame."""
-    path = numpy.empty(len(step), numpy.int32)
-    i, j = len(step) - 1, end
+def _trace(total, distances):
+    """Follow the least costs (F + 1, R + 2) back from the last person frame's least."""
+    path = numpy.empty(len(distances), numpy.int32)
+    i, j = len(distances) - 1, int(total[-1, 2:].argmin())
     while i > 0:
         path[i] = j
-        taken = step[i, j]
+        ways = [total[i, j + 1], total[i, j], total[i - 1, j + 1] + distances[i - 1, j]]
+        if j in (0, distances.shape[1] - 1):
+            ways.append(total[i, j + 2])
+        taken = ways.index(min(ways))
         if taken == HALF:  # two frames of the person share one of the robot
             path[i - 1] = j
             i -= 1
