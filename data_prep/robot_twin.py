@@ -9,9 +9,9 @@ import numpy
 import torch
 
 from data_prep.corpora import Utterance
-from rovolad_lib.files import replacing
-from rovolad_lib.speech import audio, robot
+from rovolad_lib.speech import audio, manifest, robot
 from rovolad_lib.speech.align import align
+from rovolad_lib.speech.spectral import HOP
 
 SHORTEST_S, LONGEST_S = 0.1, 60.0
 FASTEST = 260  # words per minute; a recording that would need more stops before its text does
@@ -19,13 +19,14 @@ FASTEST = 260  # words per minute; a recording that would need more stops before
 
 @dataclass(frozen=True)
 class Job:
-    """One utterance and where its files go, relative to the folder `data`."""
+    """One utterance and where its files go, relative to the folder `data`; rates: further ones, as `make`."""
 
     utterance: Utterance
     data: Path
     path: str
     robot_path: str
     align_path: str
+    rates: tuple = ()
 
 
 def safe(name):
@@ -34,22 +35,27 @@ def safe(name):
     return clean if clean == name and len(name) < 100 else f"{clean[:80]}-{hashlib.sha1(name.encode()).hexdigest()[:6]}"
 
 
-def job(utterance, data):
-    """Return the Job of an utterance: which files it becomes."""
+def job(utterance, data, rates=()):
+    """Return the Job of an utterance: which files it becomes; rates: factors, of which 1 is made anyway."""
     corpus = safe(utterance.corpus)
     one_off = f"{corpus}/{safe(utterance.path.stem)}"  # no speaker: one folder for each long recording
     group = f"{corpus}-{safe(utterance.speaker)}" if utterance.speaker else one_off
     stem = f"{group}/{safe(utterance.id)}"
     long_form = utterance.end is not None  # long recordings are pointed into, never exploded
     path = utterance.path.resolve().as_posix() if long_form else f"audio_stylized_speaker/{stem}.flac"
-    return Job(utterance, Path(data), path, f"audio_robot_speaker/{stem}.flac", f"audio_robot_speaker/{stem}.npy")
+    stem, rates = f"audio_robot_speaker/{stem}", tuple(rate for rate in dict.fromkeys(rates) if rate != 1)
+    return Job(utterance, Path(data), path, f"{stem}.flac", f"{stem}.npy", rates)
 
 
 def make(job):
     """Write the person's, the robot's and the alignment's file of one utterance.
 
-    Returns {"duration" in s, "verdict"}, or a str: why the utterance cannot be used. Errors: what no other utterance would
-    be spared, RuntimeError where espeak fails and OSError where nothing can be written, say; they must stop the run.
+    The robot is espeak at the person's rate, cut where a recording stops before its text; at job.rates (factors of that
+    rate) it gets further files, named by `manifest.at_rate`. Where there is no text, or the words are others, the robot
+    is the flattened recording, at one rate.
+    Returns {"duration" in s, "verdict", "robot_method"}, or a str: why the utterance cannot be used. Errors: what no other
+    utterance would be spared, RuntimeError where espeak fails and OSError where nothing can be written, say; they must
+    stop the run.
     """
     utterance, data = job.utterance, job.data
     try:
@@ -60,27 +66,49 @@ def make(job):
     if reason:
         return reason
     try:
-        spoken, alignment = twin(wave, utterance.text, utterance.language)
+        robots, verdict = _espeak(wave, job) if utterance.text is not None else ({}, "good")
     except ValueError as error:  # words or a language that espeak does not speak
         return f"{type(error).__name__}: {error}"
+    comment = "synthetic speech by espeak-ng" if robots else "the recording's spectral envelope in a flat voice"
     if utterance.end is None:
         audio.save(data / job.path, wave)
-    audio.save(data / job.robot_path, spoken, tags={"comment": "synthetic speech by espeak-ng"})
-    with replacing(data / job.align_path) as temporary:
-        numpy.save(temporary, numpy.asarray(alignment.frame_map, "int32"))
-    return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": alignment.verdict}
+    for rate, (spoken, frames) in (robots or {1: (robot.flatten(wave), numpy.arange(-(-len(wave) // HOP)))}).items():
+        path, align_path = (p if rate == 1 else manifest.at_rate(p, rate) for p in (job.robot_path, job.align_path))
+        audio.save(data / path, spoken, tags={"comment": comment})
+        manifest.write_frame_map(frames, data / align_path)
+    method = "espeak" if robots else "flatten"
+    return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": verdict, "robot_method": method}
 
 
-def twin(wave, text, language):
-    """Return the robot saying a text as fast as a person did, and how it aligns: (S,), Alignment.
-
-    wave: (S,) the person at 16 kHz; text, language: as `robot.say`. Errors: as `robot.say`.
-    """
+def rate_of(wave, text, language, factor=1):
+    """Return the words per minute at which the robot takes 1 / factor of the person's time; arguments as `twin`."""
     loud = (wave.abs() > 0.01 * wave.abs().max()).nonzero()  # without the silence at the ends
     spoken_s = (loud[-1] - loud[0] + 1).item() / audio.SAMPLE_RATE
     rate = min(robot.rate_for(text, language, max(spoken_s, SHORTEST_S)), FASTEST)
-    spoken = robot.say(text, language, rate)
+    slowest, fastest = robot.WORDS_PER_MINUTE
+    return round(min(max(rate * factor, slowest), fastest))
+
+
+def twin(wave, text, language, factor=1):
+    """Return the robot saying a text as fast as a person did, and how it aligns: (S,), Alignment.
+
+    wave: (S,) the person at 16 kHz; text, language: as `robot.say`; factor: of the person's speed. Errors: as `robot.say`.
+    """
+    spoken = robot.say(text, language, rate_of(wave, text, language, factor))
     return spoken, align(wave, spoken)
+
+
+def _espeak(wave, job):
+    """Return {rate: (robot (S,), frame map (F,))} and the verdict; no robot where the words are others."""
+    robots, verdict = {}, None
+    for factor in (1, *job.rates):
+        spoken, found = twin(wave, job.utterance.text, job.utterance.language, factor)
+        verdict = verdict or found.verdict  # of the person's own rate
+        if verdict.startswith("poor"):
+            break
+        end = (found.frame_map[-1] + 1) * HOP if verdict.startswith("trimmed") else None
+        robots[factor] = spoken[:end], found.frame_map
+    return robots, verdict
 
 
 def _unusable(wave):

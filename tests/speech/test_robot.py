@@ -34,6 +34,18 @@ def test_a_dead_worker_is_replaced():
     assert torch.equal(robot.say(SENTENCE), first)
 
 
+def test_words_begin_where_they_are_heard():
+    text = "Übrigens, one. Two three"
+    found = robot.words(text, "en", 120)
+    assert [text[first:].split()[0] for first, _ in found] == ["Übrigens,", "one.", "Two", "three"]
+    wave = robot.say(text, "en", 120)
+    for (_, start), after in zip(found, [s for _, s in found[1:]] + [len(wave) / 16000], strict=True):
+        assert wave[round(start * 16000) : round(after * 16000)].abs().max() > 0.05
+    pause = round((found[2][1] - 0.1) * 16000)  # the full stop: silence up to the next word
+    assert wave[pause : pause + 1280].abs().max() < 0.01
+    assert torch.equal(robot.say(text, "en", 120), wave)
+
+
 def run(code):
     """Run Python code in a fresh process and return what it prints."""
     root = Path(robot.__file__).parents[2]
@@ -134,6 +146,12 @@ def test_say_refuses_unknown_voices():
 def test_rate_for_matches_a_duration(seconds):
     rate = robot.rate_for(SENTENCE, "en", seconds)
     assert len(robot.say(SENTENCE, "en", rate)) / 16000 == pytest.approx(seconds, rel=0.05)
+
+
+def test_rate_for_knows_how_long_the_robot_speaks_without_hearing_it():
+    for rate in (175, 203, 450):
+        spoken = len(robot.say(SENTENCE, "en", rate)) / 16000 - 2 * robot.EDGE_S
+        assert robot._spoken_s(SENTENCE, "en", rate) == pytest.approx(spoken, abs=1e-9)
 
 
 def test_rate_for_stops_at_what_espeak_can():
