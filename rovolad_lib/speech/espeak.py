@@ -51,6 +51,7 @@ def synthesise(library, request):
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT)
     if rate != 22050:
         raise RuntimeError(f"espeak-ng did not start: espeak_Initialize gave {rate}, not 22050")
+    library.espeak_ng_SetRandSeed(1)  # espeak seeds the breath of its variants with the time
     chunks, words = [], []
 
     def collect(samples, count, events):

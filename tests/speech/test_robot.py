@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -20,6 +21,12 @@ def test_the_same_samples_whatever_was_said_before():
         assert torch.equal(robot.say(SENTENCE), first)
     assert first.dtype == torch.float32 and first.ndim == 1 and 0.1 < first.abs().max() <= 1
     assert not first[:800].any() and not first[-800:].any()
+
+
+def test_a_breathing_voice_breathes_the_same_at_another_time():
+    first = robot.say("One two", voice="en-us+f3")
+    time.sleep(1.1)  # espeak counts whole seconds
+    assert torch.equal(robot.say("One two", voice="en-us+f3"), first)
 
 
 def test_the_same_samples_in_another_worker():
@@ -204,7 +211,7 @@ def test_an_espeak_that_does_not_start_is_not_taken_for_a_bad_text(monkeypatch):
 def test_the_worker_tells_espeak_s_failures_from_the_request_s(monkeypatch, rate, refused, sign):
     library = types.SimpleNamespace(
         espeak_Initialize=lambda *_: rate, espeak_SetSynthCallback=lambda _: None, espeak_Synth=lambda *_: refused,
-        espeak_SetVoiceByName=lambda _: sign == b"-",
+        espeak_SetVoiceByName=lambda _: sign == b"-", espeak_ng_SetRandSeed=lambda _: 0,
     )  # fmt: skip
     monkeypatch.setattr(espeak.ctypes, "CDLL", lambda _: library)
     monkeypatch.setattr(espeak, "unload", lambda _: True)
