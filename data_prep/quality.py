@@ -71,15 +71,14 @@ def onsets(table, data, seed=0, most=None):
     decoder, found = Decoder(loglevel="FATAL"), []
     rows = table[table.language.str.startswith("en") & (table.robot_method == "espeak")]
     for row in _progress(_draw(rows, most, seed), "onsets"):
-        wave, words = manifest.wave(row, data), list(re.finditer(r"[a-z']+", row.text.lower()))
-        if not words or any(letter.isdigit() for letter in row.text) or not all(decoder.lookup_word(w[0]) for w in words):
+        words = list(re.finditer(r"[a-z']+", row.text.lower()))
+        if not words or re.search(r"\d", row.text) or not all(decoder.lookup_word(word[0]) for word in words):
             continue
-        starts = _forced(decoder, wave, [word[0] for word in words])
+        wave, frames = manifest.wave(row, data), manifest.frame_map(row, data)
         said = dict(robot.words(row.text, row.language, rate_of(wave, row.text, row.language)))
-        frames = manifest.frame_map(row, data)
-        for word, start in zip(words, starts, strict=False):  # no starts where the recogniser gives up
-            frame = int(said.get(word.start(), numpy.inf) * 100) if word.start() in said else len(frames) * 100
-            if frame <= frames[-1]:  # espeak speaks some words as one, and a recording may stop before its text
+        for word, start in _forced(decoder, wave, words):
+            frame = int(said[word.start()] * 100) if word.start() in said else None  # espeak speaks some words as one
+            if frame is not None and frame <= frames[-1]:  # a recording may stop before its text
                 mapped = numpy.searchsorted(frames, frame) / 100
                 found.append((row.source, row.id, word[0], start, mapped, round(1000 * (mapped - start))))
     return pandas.DataFrame(found, columns="source id word person_s mapped_s late_ms".split())
@@ -148,13 +147,13 @@ def _plain(text):
 
 
 def _forced(decoder, wave, words):
-    """Return the seconds at which the words begin in a recording; none where they cannot be found in it."""
-    decoder.set_align_text(" ".join(words))
+    """Return (word, seconds at which it begins in a recording) of matches; none where they cannot be found in it."""
+    decoder.set_align_text(" ".join(word[0] for word in words))
     decoder.start_utt()
     decoder.process_raw((wave.clamp(-1, 1) * 32767).short().numpy().tobytes(), full_utt=True)
     decoder.end_utt()
-    spoken = [part for part in decoder.seg() or [] if part.word[0] not in "<["]
-    return [part.start_frame / 100 for part in spoken] if len(spoken) == len(words) else []
+    starts = [part.start_frame / 100 for part in decoder.seg() or [] if part.word[0] not in "<["]
+    return list(zip(words, starts, strict=True)) if len(starts) == len(words) else []
 
 
 def _spans(row, data):
@@ -204,13 +203,12 @@ def _probe(features, speakers, texts, seed):
         folds.append((test, train, x[test] @ _ridge(x[train], torch.eye(len(train), dtype=x.dtype))))  # linear in labels
 
     def accuracy(labels):
-        hit = numpy.empty(len(labels))
+        ones, hit = torch.eye(len(names), dtype=torch.float64)[torch.from_numpy(labels)], numpy.empty(len(labels))
         for test, train, answer in folds:
-            hit[test] = (answer @ torch.eye(len(names), dtype=answer.dtype)[labels[train]]).argmax(1).numpy() == labels[test]
-        return pandas.Series(hit).groupby(labels).mean().mean()
+            hit[test] = (answer @ ones[train]).argmax(1).numpy() == labels[test]
+        return (numpy.bincount(labels, hit) / numpy.bincount(labels)).mean()
 
-    random, score = numpy.random.default_rng(seed), accuracy(speaker)
-    others = []
+    random, score, others = numpy.random.default_rng(seed), accuracy(speaker), []
     for _ in range(PERMUTATIONS):
         labels = speaker.copy()
         for test, *_ in folds:
