@@ -22,8 +22,8 @@ FREE_START = 10  # frames of the robot that a tightly cut recording may lack
 ONE, TWO, HALF, STAY = range(4)  # robot frames per person frame: 1, 2, 1/2, 0
 SHORTEST_S = 1.0  # of speech that can be judged: a digit in a wrong order is often as near
 LIMIT = 0.90  # of the cost over the control's: wrong texts of acted speech pass as seldom as right ones fail
-LIMIT_CUT = 0.95  # for a recording that breaks off within speech: its length does not tell the robot how fast to speak
-CUT_FRAMES = 3
+SLACK = 0.1  # more, per second of speech, for a recording that breaks off: its length does not tell the right rate
+CUT_FRAMES = 5  # without a silent end as long as this, a recording breaks off
 LEAST_REACHED = 0.2
 RUNNING_ON_S = 0.2  # of the robot's speech behind the recording's end
 SPEEDS = (0.55, 1.85)
@@ -174,6 +174,6 @@ def align(person, robot):
         verdict, control = f"unjudged: {speech_s:.2f} s of speech; {SHORTEST_S:.2f} s can be judged", numpy.nan
     else:
         control = _control(distances, active, robot_active)
-        limit = LIMIT_CUT if active[-CUT_FRAMES:].any() else LIMIT
+        limit = LIMIT + SLACK / speech_s * active[-CUT_FRAMES:].any()
         verdict = _verdict(cost / control, limit, reached, speed, left_s)
     return Alignment(path, cost / chance, float(control / chance), reached, speed, verdict)

@@ -20,7 +20,8 @@ def combined(tmp_path_factory):
     """The manifest of two voices, ten sentences each, and its folder."""
     data, rows = tmp_path_factory.mktemp("data"), []
     for name, (voice, pitch) in VOICES.items():
-        for k, text in enumerate(SHARED):
+        for k in range(10):
+            text = f"{SHARED[k]} {SHARED[(3 * k + 1) % 10]}"
             path = data / f"{name}{k}.wav"
             audio.save(path, robot.say(text, rate=150 + 5 * k, voice=voice, pitch=pitch, pitch_range=60))
             job = robot_twin.job(Utterance(path.stem, "c", name, path, text), data)
@@ -40,8 +41,8 @@ def test_the_gate_tells_own_words_from_others(combined):
     found = quality.gate(*combined, most=6)
     assert found.groupby("texts").size().to_dict() == {"other": 6, "own": 6}
     table = quality.judged(found).loc["espeak"]
-    assert table.loc["own", ["poor", "poor_low", "poor_high", "clips"]].tolist() == [0, 0, 0.39, 6] and table.loc["own", "good"] > 0.8
-    assert table.loc["other", "poor"] >= 4 / 6 - 0.001  # a second of speech is little
+    assert table.loc["own", ["good", "poor", "poor_low", "poor_high", "clips"]].tolist() == [1, 0, 0, 0.39, 6]
+    assert table.loc["other", "poor"] > 0.8
 
 
 def test_interval():
@@ -80,7 +81,7 @@ def test_what_is_explained_is_one_for_a_linear_twin_and_nothing_for_noise():
 def test_a_flattened_recording_tells_who_speaks(combined):
     table = quality.identity(*combined).set_index("robot")
     assert table.index.tolist() == ["espeak", "warped", "flatten"] and (table.chance == 0.5).all()
-    assert table.loc["flatten", "accuracy"] == 1 and table.loc["flatten", "p"] < 0.01
+    assert table.loc["flatten", "accuracy"] == 1 and table.loc["flatten", "p"] < 0.1  # texts share sentences
     assert table[["clips", "speakers", "texts"]].values.tolist() == [[20, 2, 10]] * 3
 
 
