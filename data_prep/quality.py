@@ -19,7 +19,6 @@ from rovolad_lib.speech.align import active_frames
 
 RIDGE = 0.01  # of the features' mean variance
 PERMUTATIONS = 999
-POCKETSPHINX = "word onsets need pocketsphinx, which is not installed: pip install pocketsphinx"
 
 
 def gate(table, data, seed=0, most=None):
@@ -60,16 +59,17 @@ def interval(hits, count, z=1.96):
 def onsets(table, data, seed=0, most=None):
     """Compare when words begin: the robot's word times through the frame map, and a forced alignment of the person.
 
-    arguments: as `gate`; English espeak rows whose words the recogniser knows are used.
+    arguments: as `gate`; well aligned English espeak rows whose words the recogniser knows are used.
     returns: a DataFrame, a row a word: source, id, word, person_s (forced alignment), mapped_s (through the map), late_ms.
     errors: ImportError without pocketsphinx.
     """
     try:
         from pocketsphinx import Decoder
     except ImportError as error:
-        raise ImportError(POCKETSPHINX) from error
+        raise ImportError("word onsets need pocketsphinx, which is missing: pip install pocketsphinx") from error
     decoder, found = Decoder(loglevel="FATAL"), []
     rows = table[table.language.str.startswith("en") & (table.robot_method == "espeak")]
+    rows = rows[~rows.text_quality.str.contains("alignment")]  # a robot that was cut may have another rate
     for row in _progress(_draw(rows, most, seed), "onsets"):
         words = list(re.finditer(r"[a-z']+", row.text.lower()))
         if not words or re.search(r"\d", row.text) or not all(decoder.lookup_word(word[0]) for word in words):
@@ -78,7 +78,7 @@ def onsets(table, data, seed=0, most=None):
         said = dict(robot.words(row.text, row.language, rate_of(wave, row.text, row.language)))
         for word, start in _forced(decoder, wave, words):
             frame = int(said[word.start()] * 100) if word.start() in said else None  # espeak speaks some words as one
-            if frame is not None and frame <= frames[-1]:  # a recording may stop before its text
+            if frame is not None and frame <= frames[-1]:
                 mapped = numpy.searchsorted(frames, frame) / 100
                 found.append((row.source, row.id, word[0], start, mapped, round(1000 * (mapped - start))))
     return pandas.DataFrame(found, columns="source id word person_s mapped_s late_ms".split())

@@ -80,35 +80,50 @@ def make(job):
     return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": verdict, "robot_method": method}
 
 
-def rate_of(wave, text, language, factor=1):
-    """Return the words per minute at which the robot takes 1 / factor of the person's time; arguments as `twin`."""
+def rate_of(wave, text, language):
+    """Return the words per minute at which the robot takes the person's time, FASTEST at most; arguments as `twin`."""
     loud = (wave.abs() > 0.01 * wave.abs().max()).nonzero()  # without the silence at the ends
     spoken_s = (loud[-1] - loud[0] + 1).item() / audio.SAMPLE_RATE
-    rate = min(robot.rate_for(text, language, max(spoken_s, SHORTEST_S)), FASTEST)
-    slowest, fastest = robot.WORDS_PER_MINUTE
-    return round(min(max(rate * factor, slowest), fastest))
+    return min(robot.rate_for(text, language, max(spoken_s, SHORTEST_S)), FASTEST)
 
 
-def twin(wave, text, language, factor=1):
+def twin(wave, text, language):
     """Return the robot saying a text as fast as a person did, and how it aligns: (S,), Alignment.
 
-    wave: (S,) the person at 16 kHz; text, language: as `robot.say`; factor: of the person's speed. Errors: as `robot.say`.
+    wave: (S,) the person at 16 kHz; text, language: as `robot.say`. Errors: as `robot.say`.
     """
-    spoken = robot.say(text, language, rate_of(wave, text, language, factor))
-    return spoken, align(wave, spoken)
+    return _twin(wave, text, language)[1:]
+
+
+def _twin(wave, text, language):
+    """Return the rate, the robot and the alignment of `twin`.
+
+    A recording that stops long before its text asks for too fast a robot: where it fits badly, espeak's own rate is tried.
+    """
+    rate = rate_of(wave, text, language)
+    spoken = robot.say(text, language, rate)
+    found = align(wave, spoken)
+    if found.verdict.startswith("poor") and rate > robot.DEFAULT_RATE:
+        slower = robot.say(text, language, robot.DEFAULT_RATE)
+        again = align(wave, slower)
+        if again.verdict.startswith("trimmed"):
+            return robot.DEFAULT_RATE, slower, again
+    return rate, spoken, found
 
 
 def _espeak(wave, job):
     """Return {rate: (robot (S,), frame map (F,))} and the verdict; no robot where the words are others."""
-    robots, verdict = {}, None
-    for factor in (1, *job.rates):
-        spoken, found = twin(wave, job.utterance.text, job.utterance.language, factor)
-        verdict = verdict or found.verdict  # of the person's own rate
-        if verdict.startswith("poor"):
-            break
-        end = (found.frame_map[-1] + 1) * HOP if verdict.startswith("trimmed") else None
-        robots[factor] = spoken[:end], found.frame_map
-    return robots, verdict
+    text, language = job.utterance.text, job.utterance.language
+    rate, spoken, found = _twin(wave, text, language)
+    verdict, made = found.verdict, {1: (spoken, found)}
+    if verdict.startswith("poor"):
+        return {}, verdict
+    for factor in job.rates:
+        slowest, fastest = robot.WORDS_PER_MINUTE
+        spoken = robot.say(text, language, min(max(rate * factor, slowest), fastest))
+        made[factor] = spoken, align(wave, spoken)
+    cut = verdict.startswith("trimmed")
+    return {k: (s[: (a.frame_map[-1] + 1) * HOP] if cut else s, a.frame_map) for k, (s, a) in made.items()}, verdict
 
 
 def _unusable(wave):

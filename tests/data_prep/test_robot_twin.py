@@ -8,6 +8,7 @@ from data_prep import robot_twin
 from data_prep.corpora import Utterance
 from rovolad_lib.files import sha256
 from rovolad_lib.speech import audio, manifest, robot
+from rovolad_lib.speech.align import align
 
 SENTENCE = "The lazy dog sleeps in the warm sun, and the quick fox jumps over it."
 
@@ -104,7 +105,16 @@ def test_further_rates_are_made_beside_the_first_and_the_same_every_time(said):
     assert [sha256(path) for path in files] == before
 
 
-def test_a_rate_stays_within_what_espeak_can():
-    wave = robot.say(SENTENCE, rate=90)
-    assert robot_twin.rate_of(wave, SENTENCE, "en", 0.5) == 80 and robot_twin.rate_of(wave[:6400], SENTENCE, "en", 2) == 450
-    assert robot_twin.rate_of(wave[:6400], SENTENCE, "en") == robot_twin.FASTEST
+def test_a_recording_that_stops_long_before_its_text_is_found_at_espeak_s_own_rate(said):
+    text = f"{SENTENCE} My mother wants nine hundred yellow umbrellas for our garden party tomorrow, and two green hats."
+    wave = robot.say(SENTENCE, rate=115, voice="en-us+f3", pitch=60, pitch_range=60)
+    assert robot_twin.rate_of(wave, text, "en") == robot_twin.FASTEST
+    assert align(wave, robot.say(text, "en", robot_twin.FASTEST)).verdict.startswith("poor")
+    spoken, found = robot_twin.twin(wave, text, "en")
+    assert torch.equal(spoken, robot.say(text, "en", robot.DEFAULT_RATE)) and found.verdict.startswith("trimmed")
+
+
+def test_a_further_rate_stays_within_what_espeak_can(said):
+    _, row, data = said(SENTENCE, rates=(0.25, 4.0))
+    for rate, limit in ((0.25, 80), (4.0, 450)):
+        assert len(manifest.robot_wave(row, data, rate)) == len(robot.say(SENTENCE, "en", limit))
