@@ -14,6 +14,7 @@ from rovolad_lib.speech.align import align
 from rovolad_lib.speech.spectral import HOP
 
 SHORTEST_S, LONGEST_S = 0.1, 60.0
+COMMENTS = {"espeak": "synthetic speech by espeak-ng", "flatten": "a recording's spectral envelope in a flat voice"}
 FASTEST = 260  # words per minute; a recording that would need more stops before its text does
 
 
@@ -36,7 +37,9 @@ def safe(name):
 
 
 def job(utterance, data, rates=()):
-    """Return the Job of an utterance: which files it becomes; rates: factors, of which 1 is made anyway."""
+    """Return the Job of an utterance: which files it becomes; rates: factors above 0, of which 1 is made anyway."""
+    if not all(0 < rate < float("inf") for rate in rates):
+        raise ValueError(f"rates are {rates}; accepted are factors of the person's speed, above 0")
     corpus = safe(utterance.corpus)
     one_off = f"{corpus}/{safe(utterance.path.stem)}"  # no speaker: one folder for each long recording
     group = f"{corpus}-{safe(utterance.speaker)}" if utterance.speaker else one_off
@@ -69,14 +72,14 @@ def make(job):
         robots, verdict = _espeak(wave, job) if utterance.text is not None else ({}, "good")
     except ValueError as error:  # words or a language that espeak does not speak
         return f"{type(error).__name__}: {error}"
-    comment = "synthetic speech by espeak-ng" if robots else "the recording's spectral envelope in a flat voice"
+    method = "espeak" if robots else "flatten"
+    robots = robots or {1: (robot.flatten(wave), numpy.arange(-(-len(wave) // HOP)))}
     if utterance.end is None:
         audio.save(data / job.path, wave)
-    for rate, (spoken, frames) in (robots or {1: (robot.flatten(wave), numpy.arange(-(-len(wave) // HOP)))}).items():
+    for rate, (spoken, frames) in robots.items():
         path, align_path = (p if rate == 1 else manifest.at_rate(p, rate) for p in (job.robot_path, job.align_path))
-        audio.save(data / path, spoken, tags={"comment": comment})
+        audio.save(data / path, spoken, tags={"comment": COMMENTS[method]})
         manifest.write_frame_map(frames, data / align_path)
-    method = "espeak" if robots else "flatten"
     return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": verdict, "robot_method": method}
 
 

@@ -114,6 +114,11 @@ def test_a_recording_that_stops_long_before_its_text_is_found_at_espeak_s_own_ra
     assert torch.equal(spoken, robot.say(text, "en", robot.DEFAULT_RATE)) and found.verdict.startswith("trimmed")
 
 
+def test_a_rate_is_above_zero(said):
+    with pytest.raises(ValueError, match=r"rates are \(0.8, 0\); accepted are factors"):
+        said(SENTENCE, rates=(0.8, 0))
+
+
 def test_a_further_rate_stays_within_what_espeak_can(said):
     _, row, data = said(SENTENCE, rates=(0.25, 4.0))
     for rate, limit in ((0.25, 80), (4.0, 450)):
