@@ -2,11 +2,13 @@
 script.
 
 A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at
-22,050 Hz, b"-" and what is wrong with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state
-from one utterance to the next, so the library is loaded anew for each.
+22,050 Hz (or, asked for "words", JSON: the first character and sample of each), b"-" and what is wrong
+with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one utterance to the next, so
+the library is loaded anew for each.
 """
 
 import ctypes
+import itertools
 import json
 import os
 import struct
@@ -14,7 +16,19 @@ import sys
 
 SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
 RATE, PITCH, PITCH_RANGE = 1, 3, 4
-ON_SAMPLES = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+END_OF_LIST, WORD = 0, 1
+
+
+class Event(ctypes.Structure):
+    """espeak_EVENT of speak_lib.h; `text` counts characters from 1, `sample` counts from the start of the utterance."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("type", "unique", "text", "length", "audio", "sample")),
+        ("user", ctypes.c_void_p), ("id", ctypes.c_char * 8),
+    ]  # fmt: skip
+
+
+ON_SAMPLES = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
 
 
 def unload(library):
@@ -33,15 +47,19 @@ def unload(library):
 
 
 def synthesise(library, request):
-    """Return the 16-bit samples (bytes) of {text, voice, rate, f0, pitch, pitch_range}; None is espeak's own value."""
+    """Return the samples or words (bytes) of {text, voice, rate, f0, pitch, pitch_range, words}; None: espeak's own."""
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT)
     if rate != 22050:
         raise RuntimeError(f"espeak-ng did not start: espeak_Initialize gave {rate}, not 22050")
-    chunks = []
+    library.espeak_ng_SetRandSeed(1)  # espeak seeds the breath of its variants with the time
+    chunks, words = [], []
 
-    def collect(samples, count, _events):
+    def collect(samples, count, events):
         if samples and count > 0:
             chunks.append(ctypes.string_at(samples, 2 * count))
+        for event in itertools.takewhile(lambda event: event.type != END_OF_LIST, events if request.get("words") else ()):
+            if event.type == WORD:
+                words.append((event.text - 1, event.sample))
         return 0
 
     callback = ON_SAMPLES(collect)
@@ -57,7 +75,7 @@ def synthesise(library, request):
     if library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, UTF8, None, None):
         raise RuntimeError("espeak-ng refused the text")
     library.espeak_Synchronize()
-    return b"".join(chunks)
+    return json.dumps(words).encode() if request.get("words") else b"".join(chunks)
 
 
 def answer(library_path, request):

@@ -157,29 +157,53 @@ def wave(row, data):
     return audio.load(path, start=row.start, end=row.end)
 
 
-def robot_wave(row, data):
+def robot_wave(row, data, rate=None):
     """Return the robot's recording of a row; arguments and errors as `wave`, and ValueError where the row has none.
 
+    rate: a further rate that the data were combined with, as a factor of the person's; None or 1: the person's. A row
+        whose robot is not espeak has one robot for all rates.
     returns: (S,) float32 at 16 kHz.
     """
-    return audio.load(_file(row, "robot_path", data))
+    return audio.load(_file(row, "robot_path", data, rate))
 
 
-def frame_map(row, data):
+def frame_map(row, data, rate=None):
     """Return the robot's 10 ms frame for each 10 ms frame of the person; arguments and errors as `robot_wave`.
 
     returns: (F,) int32.
     """
-    frames = numpy.load(_file(row, "align_path", data), allow_pickle=False)
-    if frames.ndim != 1 or frames.dtype != numpy.int32:
-        raise ValueError(f"{row.align_path} holds {frames.dtype} {frames.shape}; accepted is int32 (F,)")
-    return frames
+    frames = numpy.load(_file(row, "align_path", data, rate), allow_pickle=False)
+    if frames.ndim != 1 or frames.dtype not in (numpy.int32, numpy.uint8):
+        raise ValueError(
+            f"{row.align_path} holds {frames.dtype} {frames.shape}; accepted are uint8 steps and int32 frames (F,)"
+        )
+    return frames.cumsum(dtype=numpy.int32) if frames.dtype == numpy.uint8 else frames
 
 
-def _file(row, name, data):
+def write_frame_map(frames, path):
+    """Write a frame map as uint8 steps from frame to frame, whole or not at all.
+
+    frames: (F,) robot frames that never fall and step by 255 at most, the first from 0; path: a name that ends in .npy.
+    errors: ValueError for other frames.
+    """
+    steps = numpy.diff(numpy.asarray(frames, numpy.int64), prepend=0)
+    if steps.ndim != 1 or (steps < 0).any() or (steps > 255).any():
+        raise ValueError(f"a frame map {steps.shape} steps by {steps.min()} to {steps.max()}; accepted are 0 to 255 (F,)")
+    with replacing(path) as temporary:
+        numpy.save(temporary, steps.astype(numpy.uint8))
+
+
+def at_rate(path, rate):
+    """Return the name of a robot's file at a further rate: a/b.flac at 0.8 is a/b@0.8.flac."""
+    path = PurePosixPath(path)
+    return path.with_name(f"{path.stem}@{rate:g}{path.suffix}").as_posix()
+
+
+def _file(row, name, data, rate=None):
     path = getattr(row, name)
     if not isinstance(path, str):
         raise ValueError(f"the row {row.id!r} has no {name}")
     if not _inside(path):
         raise ValueError(f"{name} of {row.id!r} is {path!r}; accepted are relative paths inside the data folder")
-    return Path(data, path)
+    further = rate not in (None, 1) and row.robot_method == "espeak"
+    return Path(data, at_rate(path, rate) if further else path)

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import math
 import os
 import struct
 import subprocess
@@ -63,13 +64,9 @@ class _Worker:
         library = Path(espeakng_loader.get_library_path()).resolve()
         # espeak finds its data in the working directory, since its paths may be neither long nor Unicode
         self.process = subprocess.Popen(
-            [sys.executable, str(script.resolve()), str(library)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=library.parent,
-            bufsize=-1,
-        )
+            [sys.executable, str(script.resolve()), str(library)], cwd=library.parent, bufsize=-1,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
 
     def ask(self, message):
         """Return the answer (bytes) to a message (bytes), or None where the process ended first."""
@@ -155,14 +152,30 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
         where espeak fails.
     source: espeak-ng 1.52, speak_lib.h and espeak_ng.h (espeak_ng_SetConstF0).
     """
+    request = _request(text, _voice_of(language) if voice is None else voice, rate, pitch, pitch_range, f0)
+    samples = torch.from_numpy(numpy.frombuffer(_said(request), "<i2").astype("float32") / 32768)
+    edge = round(EDGE_S * SAMPLE_RATE)
+    return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
+
+
+def words(text, language="en", rate=None):
+    """Return when `say` begins each word: a list of (index of its first character, seconds into `say`'s wave).
+
+    text, language, rate, errors: as for `say`.
+    """
+    found = json.loads(_said(_request(text, voice(language), rate) | {"words": True}))
+    return [(first, sample / ESPEAK_RATE + EDGE_S) for first, sample in found]
+
+
+def _request(text, name, rate, pitch=None, pitch_range=None, f0=110.0):
+    """Return what the worker is asked, after a look at every value."""
     if not str(text).strip() or "\0" in text:
         raise ValueError(f"the robot needs words to say, not {text!r}")
-    name = _voice_of(language) if voice is None else voice
     variant = name.partition("+")[2]
     if variant and not Path(espeakng_loader.get_data_path(), "voices", "!v", variant).is_file():
         accepted = ", ".join(variants())
         raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {accepted}")
-    request = {
+    return {
         "text": text,
         "voice": name,
         "rate": _between("rate", rate, *WORDS_PER_MINUTE),
@@ -170,16 +183,18 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
         "pitch_range": _between("pitch_range", pitch_range, 0, 99),
         "f0": _between("f0", f0, 20, 500) if pitch is None and pitch_range is None else None,
     }
+
+
+def _said(request):
+    """Return what the worker answers to a request (bytes)."""
     answer = _ask(request)
     if answer[:1] == b"!":
         raise RuntimeError(f"espeak-ng failed: {answer[1:].decode()}; asked for {request}")
     if answer[:1] != b"+":
         raise ValueError(f"{answer[1:].decode()}; asked for {request}")
     if not any(answer[1:]):
-        raise ValueError(f"the robot makes no sound of {text!r} in {name!r}")
-    samples = torch.from_numpy(numpy.frombuffer(answer, "<i2", offset=1).astype("float32") / 32768)
-    edge = round(EDGE_S * SAMPLE_RATE)
-    return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
+        raise ValueError(f"the robot makes no sound of {request['text']!r} in {request['voice']!r}")
+    return answer[1:]
 
 
 def flatten(wave, f0=110.0, quefrencies=30):
@@ -219,10 +234,14 @@ def rate_for(text, language, duration):
     if not duration > 0:
         raise ValueError(f"duration is {duration!r} s; accepted are values above 0")
     rate = DEFAULT_RATE
-    for _ in range(
-        2
-    ):  # duration is not quite inverse to rate (pauses shrink less), so the first guess is corrected once
-        spoken = len(say(text, language, rate)) / SAMPLE_RATE - 2 * EDGE_S
-        rate *= spoken / max(duration - 2 * EDGE_S, EDGE_S)
+    for _ in range(2):  # duration is not quite inverse to rate (pauses shrink less): the first guess is corrected once
+        rate *= _spoken_s(text, language, rate) / max(duration - 2 * EDGE_S, EDGE_S)
         rate = round(min(max(rate, WORDS_PER_MINUTE[0]), WORDS_PER_MINUTE[1]))
     return rate
+
+
+@lru_cache(4096)  # corpora repeat texts
+def _spoken_s(text, language, rate):
+    """Return how long the robot speaks, in whole samples of `say`."""
+    samples = len(_said(_request(text, voice(language), rate))) // 2
+    return math.ceil(samples * SAMPLE_RATE / ESPEAK_RATE) / SAMPLE_RATE

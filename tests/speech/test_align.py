@@ -73,20 +73,39 @@ def test_silence_around_the_person_maps_to_the_robots_ends(spoken):
     assert numpy.median(numpy.abs(result.frame_map[inner] + 100 - inner)) <= 1
 
 
-def test_a_recording_that_stops_early_is_good(spoken):
+def test_a_recording_that_stops_early_is_trimmed(spoken):
     result = align(spoken[: len(spoken) // 2], spoken)
-    assert result.verdict == "good" and result.reached == pytest.approx(0.5, abs=0.03)
+    assert result.verdict == f"trimmed: the recording ends at {result.reached:.0%} of the text"
+    assert result.reached == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_single_word_is_not_judged():
+    one, nine = robot.say("One."), robot.say("Nine.", voice="en-us+f3")
+    result = align(nine, one)
+    assert result.verdict.startswith("unjudged: 0.") and numpy.isnan(result.control) and result.cost > 0
+
+
+def test_the_control_is_the_robot_in_three_wrong_orders():
+    distances = numpy.random.default_rng(0).random((6, 8), dtype=numpy.float32)
+    active, speaks = numpy.ones(6, bool), numpy.array([0, 1, 1, 1, 1, 1, 1, 0], bool)
+    orders = [[0, 6, 5, 4, 3, 2, 1, 7], [0, 5, 6, 1, 2, 3, 4, 7], [0, 4, 5, 6, 1, 2, 3, 7]]
+    costs = [cheapest(distances[:, order]) / 6 for order in orders]
+    assert module._control(distances, active, speaks) == pytest.approx(numpy.mean(costs), rel=1e-5)
 
 
 def test_other_words_are_poor(spoken):
     other = robot.say("My mother wants nine hundred yellow umbrellas for our garden party tomorrow.", voice="en-us+f3")
-    assert align(other, spoken).verdict.startswith("poor: cost")
+    result = align(other, spoken)
+    assert result.cost / result.control > module.LIMIT > 2 * align(spoken, spoken).cost / align(spoken, spoken).control
+    ratio = result.cost / result.control
+    assert result.verdict == f"poor: {ratio:.2f} of the distance of shuffled speech, above 0.90 (other words than the text?)"
 
 
 def test_a_person_far_too_slow_is_poor(spoken):
-    verdict = module._verdict(0.5, 1.0, 0.5, 3.0)
+    verdict = module._verdict(0.5, 0.9, 1.0, 0.5, 0.0)
     assert verdict == "poor: the person speaks at 0.50 of the robot's speed; accepted are 0.55 to 1.85"
-    assert module._verdict(0.5, 0.1, 1.0, 3.0).startswith("poor: the recording ends at 10%")
+    assert module._verdict(0.5, 0.9, 0.1, 1.0, 3.0).startswith("poor: the recording ends at 10%")
+    assert module._verdict(float("nan"), 0.9, 1.0, 1.0, 0.0).startswith("poor: nan of the distance")
 
 
 def test_silent_and_empty_waves_are_refused(spoken):

@@ -103,9 +103,34 @@ def test_readers_resolve_inside_the_folder_and_cut_long_files(data):
         manifest.robot_wave(second, data)
 
 
+def test_a_frame_map_is_written_as_steps(data):
+    frames = numpy.array([4, 4, 5, 7, 7, 262], "int32")
+    manifest.write_frame_map(frames, data / "robot/a1.npy")
+    steps = numpy.load(data / "robot/a1.npy", allow_pickle=False)
+    assert steps.dtype == numpy.uint8 and steps.tolist() == [4, 0, 1, 2, 0, 255]
+    back = manifest.frame_map(table(row()).iloc[0], data)
+    assert back.dtype == numpy.int32 and back.tolist() == frames.tolist()
+    for wrong in ([3, 2], [0, 256], [[0, 1]]):
+        with pytest.raises(ValueError, match="accepted are 0 to 255"):
+            manifest.write_frame_map(wrong, data / "robot/a1.npy")
+    assert manifest.frame_map(table(row()).iloc[0], data).tolist() == frames.tolist()
+
+
+def test_further_rates_lie_beside_and_only_of_espeak(data):
+    assert manifest.at_rate("robot/a.b.npy", 0.8) == "robot/a.b@0.8.npy"
+    audio.save(data / "robot/a1@1.25.flac", torch.ones(4000) / 9)
+    manifest.write_frame_map(range(25), data / "robot/a1@1.25.npy")
+    (espeak,), (flat,) = (table(row(robot_method=method)).itertuples() for method in ("espeak", "flatten"))
+    assert len(manifest.robot_wave(espeak, data, 1.25)) == 4000 and len(manifest.frame_map(espeak, data, 1.25)) == 25
+    for one, rate in ((espeak, None), (espeak, 1), (espeak, 1.0), (flat, 1.25)):
+        assert len(manifest.robot_wave(one, data, rate)) == 8000 and len(manifest.frame_map(one, data, rate)) == 100
+    with pytest.raises(FileNotFoundError, match="a1@0.8"):
+        manifest.robot_wave(espeak, data, 0.8)
+
+
 def test_readers_refuse_escapes_and_other_arrays(data):
     numpy.save(data / "robot/a1.npy", numpy.zeros(3))
-    with pytest.raises(ValueError, match=r"holds float64 \(3,\); accepted is int32"):
+    with pytest.raises(ValueError, match=r"holds float64 \(3,\); accepted are uint8 steps and int32"):
         manifest.frame_map(table(row()).iloc[0], data)
     for path in ("../people/a1.flac", "robot/../../x.flac", ""):
         with pytest.raises(ValueError, match="accepted are relative paths inside"):

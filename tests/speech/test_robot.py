@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def test_the_same_samples_whatever_was_said_before():
     assert not first[:800].any() and not first[-800:].any()
 
 
+def test_a_breathing_voice_breathes_the_same_at_another_time():
+    first = robot.say("One two", voice="en-us+f3")
+    time.sleep(1.1)  # espeak counts whole seconds
+    assert torch.equal(robot.say("One two", voice="en-us+f3"), first)
+
+
 def test_the_same_samples_in_another_worker():
     first = robot.say("One two three", "en-gb", 140)
     robot.close()
@@ -32,6 +39,18 @@ def test_a_dead_worker_is_replaced():
     first = robot.say(SENTENCE)
     robot._worker.process.kill()
     assert torch.equal(robot.say(SENTENCE), first)
+
+
+def test_words_begin_where_they_are_heard():
+    text = "Übrigens, one. Two three"
+    found = robot.words(text, "en", 120)
+    assert [text[first:].split()[0] for first, _ in found] == ["Übrigens,", "one.", "Two", "three"]
+    wave = robot.say(text, "en", 120)
+    for (_, start), after in zip(found, [s for _, s in found[1:]] + [len(wave) / 16000], strict=True):
+        assert wave[round(start * 16000) : round(after * 16000)].abs().max() > 0.05
+    pause = round((found[2][1] - 0.1) * 16000)  # the full stop: silence up to the next word
+    assert wave[pause : pause + 1280].abs().max() < 0.01
+    assert torch.equal(robot.say(text, "en", 120), wave)
 
 
 def run(code):
@@ -136,6 +155,12 @@ def test_rate_for_matches_a_duration(seconds):
     assert len(robot.say(SENTENCE, "en", rate)) / 16000 == pytest.approx(seconds, rel=0.05)
 
 
+def test_rate_for_knows_how_long_the_robot_speaks_without_hearing_it():
+    for rate in (175, 203, 450):
+        spoken = len(robot.say(SENTENCE, "en", rate)) / 16000 - 2 * robot.EDGE_S
+        assert robot._spoken_s(SENTENCE, "en", rate) == pytest.approx(spoken, abs=1e-9)
+
+
 def test_rate_for_stops_at_what_espeak_can():
     assert robot.rate_for(SENTENCE, "en", 0.2) == 450 and robot.rate_for(SENTENCE, "en", 60) == 80
     with pytest.raises(ValueError, match="duration is 0 s"):
@@ -186,7 +211,7 @@ def test_an_espeak_that_does_not_start_is_not_taken_for_a_bad_text(monkeypatch):
 def test_the_worker_tells_espeak_s_failures_from_the_request_s(monkeypatch, rate, refused, sign):
     library = types.SimpleNamespace(
         espeak_Initialize=lambda *_: rate, espeak_SetSynthCallback=lambda _: None, espeak_Synth=lambda *_: refused,
-        espeak_SetVoiceByName=lambda _: sign == b"-",
+        espeak_SetVoiceByName=lambda _: sign == b"-", espeak_ng_SetRandSeed=lambda _: 0,
     )  # fmt: skip
     monkeypatch.setattr(espeak.ctypes, "CDLL", lambda _: library)
     monkeypatch.setattr(espeak, "unload", lambda _: True)
