@@ -1,5 +1,6 @@
 """Times that can be trusted: rivals take turns in one run, and what is said of them are ratios with their spread."""
 
+import importlib.util
 import time
 
 import pandas as pd
@@ -13,9 +14,9 @@ def take_turns(calls, rounds=7, warmup=2, device="cpu"):
     """Return the seconds of each call, rivals one after the other, round by round, so that a slow moment meets all.
 
     calls: dict name -> function without arguments; rounds: rows of the result; warmup: uncounted rounds before.
-    device: "cuda" waits for the GPU before each look at the clock. Returns a DataFrame (rounds, names) in s.
+    device: a GPU is waited for before each look at the clock. Returns a DataFrame (rounds, names) in s.
     """
-    wait = torch.cuda.synchronize if str(device).startswith("cuda") else (lambda: None)
+    wait = _waiting(device)
     rows = []
     for _ in tqdm(range(warmup + rounds), desc=", ".join(calls)[:40], mininterval=2.0):
         row = {}
@@ -27,6 +28,12 @@ def take_turns(calls, rounds=7, warmup=2, device="cpu"):
             row[name] = time.perf_counter() - start
         rows.append(row)
     return pd.DataFrame(rows[warmup:])
+
+
+def _waiting(device):
+    """Return a function that waits until a device has done what it was told."""
+    there = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}
+    return there.get(str(device).split(":")[0], lambda: None)
 
 
 def spread(values):
@@ -55,17 +62,19 @@ def matrix_product(size=2048, device="cpu"):
 
 
 class Stopwatch:
-    """A function that adds up the seconds that are spent inside it; resets by `seconds = 0`.
+    """A function that adds up the seconds that are spent inside it, in `seconds`.
 
-    call: any function. On a GPU the time is the host's, so wait for the device inside `call` where that matters.
+    call: any function; device: a GPU is waited for on the way in and out.
     """
 
-    def __init__(self, call):
-        self.call, self.seconds = call, 0.0
+    def __init__(self, call, device="cpu"):
+        self.call, self.wait, self.seconds = call, _waiting(device), 0.0
 
     def __call__(self, *args, **kwargs):
+        self.wait()
         start = time.perf_counter()
         result = self.call(*args, **kwargs)
+        self.wait()
         self.seconds += time.perf_counter() - start
         return result
 
@@ -85,16 +94,22 @@ def training_step(model, step, batch, lr=1e-3):
     return one
 
 
+def diffusers_there():
+    """Say whether diffusers is installed (extra `peers`), and print a line where it is not."""
+    found = importlib.util.find_spec("diffusers") is not None
+    if not found:
+        print("diffusers is not installed: pip install 'rovolad[peers]'")
+    return found
+
+
 def diffusers_walk(denoise, x, times, prior):
     """Sample by diffusers' DPM-Solver++ (2M) along the same times, as its users do: one `step` an evaluation.
 
     denoise: (x (N, E, T), t (N,)) -> x0 estimate; x: state at times[0]; times: (n + 1,) falling to 0; prior: Gaussian of
     scale 1. Returns the x0 estimate (N, E, T). Errors: ImportError without the extra `peers`.
     """
-    try:
-        from diffusers import DPMSolverMultistepScheduler
-    except ImportError as error:
-        raise ImportError(f"diffusers is not installed ({error}): pip install 'rovolad[peers]'") from error
+    from diffusers import DPMSolverMultistepScheduler  # optional, and slow to import
+
     scheduler = DPMSolverMultistepScheduler(prediction_type="sample", lower_order_final=False)
     scheduler.set_timesteps(len(times) - 1)
     scheduler.sigmas = (-prior.log_snr(times)).exp().float()  # any schedule can be put in its place
