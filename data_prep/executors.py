@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from itertools import islice
 
 DEATHS = 3  # of the process of one task, before the task is blamed
+CONNECT_S = 30
 
 
 @contextmanager
@@ -38,8 +39,8 @@ def cluster(address):
         from distributed import Client
     except ImportError as error:
         raise ValueError("--scheduler needs Dask: python -m pip install dask[distributed]") from error
-    with Client(address, timeout=30) as client:
-        client.wait_for_workers(1, timeout=60)
+    with Client(address, timeout=CONNECT_S) as client:
+        client.wait_for_workers(1, timeout=2 * CONNECT_S)
         yield client.get_executor(), lambda: max(2 * sum(client.nthreads().values()), 2)
 
 
@@ -72,7 +73,7 @@ def completed(work, tasks, connect):
             except BrokenExecutor:
                 if len(pending) == 1:
                     _blame(*pending, deaths)
-                again.extendleft(pending)
+                again.extend(pending)  # at the end: all others come first
 
 
 def _result(task, future):

@@ -23,6 +23,7 @@ from rovolad_lib.speech import RECIPE, audio
 
 LAYOUT = 1  # of the tables and of the files' names
 USUAL, MOST = 64, 128  # utterances in a shard
+BUFFER = 2**18
 LETTERS = 100 * robot_twin.LONGEST_S  # nobody speaks faster
 
 _WORDS = dict.fromkeys("id corpus speaker path text language gender age accent style".split(), pyarrow.string())
@@ -66,7 +67,7 @@ class Seen:
         if number in self.new or at < len(self.old) and self.old[at] == number:
             return False
         self.new.add(number)
-        if len(self.new) >= 2**18:
+        if len(self.new) >= BUFFER:
             self.old = numpy.sort(numpy.concatenate([self.old, numpy.array(list(self.new), "uint64")]))
             self.new = set()
         return True
@@ -190,7 +191,10 @@ def is_made(shard):
     """Say whether a shard's table and files are there; a table of recordings that lay elsewhere is corrected."""
     if not shard.path.is_file():
         return False
-    table, age = pyarrow.parquet.read_table(shard.path), shard.path.stat().st_mtime_ns
+    try:
+        table, age = pyarrow.parquet.read_table(shard.path, schema=SCHEMA), shard.path.stat().st_mtime_ns
+    except (OSError, ValueError):  # damaged since
+        return False
     reasons = table["reason"].to_pylist()
     for item, reason in zip(shard.items, reasons, strict=True):
         if reason and reason.startswith("PermissionError") or not reason and not _files_before(age, job(item, shard)):

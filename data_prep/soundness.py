@@ -1,5 +1,6 @@
 """What is wrong with a recording that the decoder would let pass, or choke on."""
 
+import errno
 import math
 import struct
 from pathlib import Path
@@ -19,8 +20,9 @@ def unsound(path, longest=None):
     try:
         missing = _missing(path) if Path(path).suffix.lower() == ".wav" else 0
         header = audio.info(path)
-    except (ArithmeticError, OSError, RuntimeError, ValueError):
-        return None
+    except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
+        no_path = getattr(error, "errno", None) in (errno.ENAMETOOLONG, errno.ELOOP)
+        return f"not a path: {error.strerror}" if no_path else None
     if missing > SLACK:
         return f"truncated: {missing} bytes less than the header says"
     if longest is not None and header.duration > longest:
