@@ -44,6 +44,8 @@ def combine(
     """
     if sample_rate not in SAMPLE_RATES:
         raise ValueError(f"a sample rate of {sample_rate} Hz; accepted are {', '.join(map(str, SAMPLE_RATES))}")
+    if not all(0.5 <= rate <= 2 for rate in rates):
+        raise ValueError(f"rates {rates}; accepted are factors from 0.5 to 2")
     data = Path(data).resolve() if data else paths.DATA
     sources = [] if demo and corpora is None else find(corpora, subset, supervision)
     if demo:
@@ -56,7 +58,7 @@ def combine(
     total = sum(1 for source in sources for _ in islice(source.read(), limit))  # a wrong layout is told before the work
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     found, made = Counter(), []
-    cut = _cut(sources, limit, data, shards.Options(tuple(rates), sample_rate), found, made)
+    cut = _cut(sources, limit, data, shards.Options(tuple(rate for rate in dict.fromkeys(rates) if rate != 1), sample_rate), found, made)
     with Progress(total) as progress:
         missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
         with closing(executors.completed(shards.make, missing, connect)) as results:

@@ -24,7 +24,6 @@ from rovolad_lib.speech import RECIPE, audio
 LAYOUT = 1  # of the tables and of the files' names
 USUAL, MOST = 64, 128  # utterances in a shard
 BUFFER = 2**18
-LETTERS = 100 * robot_twin.LONGEST_S  # nobody speaks faster
 
 _WORDS = dict.fromkeys("id corpus speaker path text language gender age accent style".split(), pyarrow.string())
 _RESULT = {"duration": pyarrow.float64(), "verdict": pyarrow.string(), "robot_method": pyarrow.string()}
@@ -82,7 +81,7 @@ def cut(items, corpus, name, data, options, seen):
     """
     group = []
     for item in items:
-        item, number = _plain(item), _number(corpus, item.id.lower())
+        number = _number(corpus, item.id.lower())
         if isinstance(item, Utterance):
             reason = _refusal(item)
             if reason is None and not seen.add(number):
@@ -117,24 +116,10 @@ def _state(path):
     return state.st_size, state.st_mtime_ns
 
 
-def _plain(item):
-    """Return an item all of whose words can be written as UTF-8; names of files need not be."""
-    texts = {key: str(value) for key, value in vars(item).items() if isinstance(value, str | Path)}
-    if "".join(texts.values()).isprintable():  # quick, and true of nearly all
-        return item
-    plain = {key: value.encode("utf-8", "backslashreplace").decode() for key, value in texts.items()}
-    if plain == texts:
-        return item
-    reason = item.reason if isinstance(item, Refused) else "a name or a text that is not UTF-8"
-    return Refused(plain["id"], plain["path"], reason.encode("utf-8", "backslashreplace").decode())
-
-
 def _refusal(item):
     """Return why an utterance cannot be used, as far as its words and times tell, or None."""
     if item.text is not None and not any(letter.isalnum() for letter in item.text):
         return "no words in the text"
-    if item.text is not None and len(item.text) > LETTERS:
-        return f"a text of {len(item.text)} letters; accepted are up to {LETTERS:.0f}"
     if not 0 <= item.start < math.inf or item.end is not None and not item.start < item.end < math.inf:
         return f"times from {item.start} to {item.end} s"
     return None

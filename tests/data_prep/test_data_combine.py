@@ -1,12 +1,20 @@
 """The command: every utterance ends in the manifest or in the quarantine, and nothing is made twice."""
 
+import io
+import itertools
+import json
+import os
+import random
+import re
 import shutil
+import struct
 import subprocess
 import sys
 
 import numpy
 import pandas
 import pytest
+import soundfile
 
 from data_prep import data_combine
 from data_prep.corpora.find import find
@@ -15,7 +23,7 @@ from data_prep.robot_twin import safe
 from data_prep.tables import first_match, rules
 from rovolad_lib.files import sha256
 from rovolad_lib.lab import paths
-from rovolad_lib.speech import audio, manifest
+from rovolad_lib.speech import audio, manifest, robot
 
 
 @pytest.fixture(scope="module")
@@ -197,3 +205,117 @@ def test_the_command_names_what_it_accepts(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         data_combine.main(["--corpora", str(tmp_path), "--data", str(tmp_path / "data")])
     assert stopped.value.code == 2 and "accepted are VCTK-Corpus, LibriTTS_R" in capsys.readouterr().err
+
+
+def encoded(samples, format, subtype, rate=16000):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def changed(content, at, form, value):
+    content = bytearray(content)
+    struct.pack_into(form, content, at, value)
+    return bytes(content)
+
+
+def harmed():
+    """Return {name: (suffix, function of a random.Random that gives the bytes, pattern of the reason or None: kept)}.
+
+    The pattern "" is for what may be kept or refused, with any reason.
+    """
+    wave = robot.say("Yes, please.", rate=300, pitch=60, pitch_range=60).numpy()
+    wav, flac = encoded(wave, "WAV", "PCM_16"), encoded(wave, "FLAC", "PCM_16")
+    opus, real = encoded(wave, "OGG", "OPUS"), encoded(wave, "WAV", "FLOAT")
+
+    def part(content):
+        return lambda draw: content[: int(len(content) * draw.uniform(0.2, 0.9))]
+
+    def flipped(content, until):
+        return lambda draw: changed(content, draw.randrange(4, until), "B", draw.randrange(256))
+
+    def number(value):
+        return lambda draw: changed(real, len(real) - 4 * draw.randrange(1, len(wave)), "<f", value)
+
+    def same(content):
+        return lambda draw: content
+
+    return {
+        "truncated": ("wav", part(wav), "truncated: [0-9]+ bytes"), "cut": ("flac", part(flac), "LibsndfileError"),
+        "opus": ("opus", part(opus), ""), "empty": ("wav", same(b""), "LibsndfileError"),
+        "renamed": ("wav", same(flac), None), "words": ("wav", same(b"I am no recording. " * 50), "LibsndfileError"),
+        "nan": ("wav", number(float("nan")), "not finite"), "inf": ("wav", number(float("inf")), "not finite"),
+        "eight": ("wav", same(encoded(numpy.tile(wave[:, None], 8), "WAV", "PCM_16")), None),
+        "still": ("wav", same(changed(wav, 24, "<I", 0)), "LibsndfileError"),
+        "odd": ("wav", same(changed(wav, 24, "<I", 44101)), "44101 Hz"),
+        "slow": ("wav", same(changed(wav, 24, "<I", 3)), "lasts [0-9.]+ s"),
+        "fast": ("wav", same(changed(wav, 24, "<I", 2**31 - 1)), "2147483647 Hz|lasts 0.00 s|LibsndfileError"),
+        "header": ("wav", same(encoded(wave[:0], "WAV", "PCM_16")), "lasts 0.00 s"),
+        "huge": ("wav", same(changed(wav, 40, "<I", 2**30)), "truncated"),
+        "endless": ("flac", same(changed(flac, 22, ">I", 2**32 - 1)), "lasts [0-9.]+ s"),
+        "quiet": ("wav", same(encoded(wave * 0, "WAV", "PCM_16")), "silent"),
+        "bits": ("wav", flipped(wav, 44), ""), "noise": ("flac", flipped(flac, len(flac)), ""),
+    }  # fmt: skip
+
+
+TIMES = "segment from|times from|asked for"
+SEGMENTS = [
+    ({"begin_time": -1.0}, TIMES), ({"end_time": -1.0}, TIMES), ({"end_time": 1e300}, TIMES), ({"end_time": 0.0}, TIMES),
+    ({"begin_time": 1e12, "end_time": 1e12 + 1}, TIMES), ({"text_tn": "<NOISE>"}, "<NOISE>"),
+    ({"text_tn": "!!!"}, "no words"), ({"text_tn": "\ud800 HELLO"}, "UTF-8"), ({"text_tn": "HO " * 9999}, "letters"),
+]  # fmt: skip
+PATHS = ["../../../../etc/passwd", "/etc/passwd", "..\\..\\x.opus", "audio/\0.opus", "a" * 5000, ".", "audio/gone.opus"]
+
+
+def damage(root, count, seed=0):
+    """Write about `count` damaged utterances in three layouts; return {id: pattern of the reason, None: kept}."""
+    draw, expected = random.Random(seed), {}
+    for i, (name, (suffix, content, reason)) in zip(range(count), itertools.cycle(harmed().items()), strict=False):
+        path = root / f"mine/s{i % 3}/{name}{i}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content(draw))
+        path.with_suffix(".txt").write_text("Yes, please.", encoding="utf-8")
+        expected[path.stem] = reason
+    audio.save(root / "GigaSpeech_Data/audio/long.flac", robot.say("Hello there, how are you?"))
+    audios = []
+    for i in range(count // 3):
+        fields, reason = SEGMENTS[i % len(SEGMENTS)] if i % 2 else ({}, None)
+        where = "audio/long.flac" if i % 2 or i < 4 else PATHS[i // 2 % len(PATHS)]
+        segment = {"sid": f"g{i}", "begin_time": 0.0, "end_time": 1.0, "text_tn": "HELLO THERE", "subsets": []} | fields
+        audios.append({"path": where, "segments": [segment]})
+        expected[f"g{i}"] = reason if where == "audio/long.flac" else "outside|not a path|Error|NUL|null"
+    text = json.dumps({"audios": audios})
+    (root / "GigaSpeech_Data/GigaSpeech.json").write_text(text[:-2] + ", {", encoding="utf-8")
+    expected["GigaSpeech"] = "broken JSON"
+    chapter = root / "LibriTTS_R/train/1/2"
+    audio.save(chapter / "1_2_latin.wav", robot.say("Yes."))
+    (chapter / "1_2_latin.normalized.txt").write_bytes(b"Yes, \xfc\xff.")
+    expected["1_2_latin"] = "UTF-8"
+    if sys.platform == "linux":
+        os.mkfifo(root / "mine/pipe.wav")
+        (root / "mine/loop.wav").symlink_to(root / "mine/loop.wav")
+        (root / os.fsdecode(b"mine/\xff.wav")).write_bytes(harmed()["renamed"][1](draw))
+        (root / os.fsdecode(b"mine/\xff.txt")).write_text("Yes.", encoding="utf-8")
+        expected |= dict.fromkeys(["pipe", "loop"], "not found|no text|not a path|Error")
+        expected["\\udcff"] = "UTF-8"
+    return expected
+
+
+def check_damaged(root, data, count):
+    """Combine damaged corpora and compare what became of each utterance."""
+    expected = damage(root, count)
+    table = combine(root, data)
+    kept = set(manifest.read(data / "manifest.parquet")["id"])
+    refused = pandas.read_csv(data / "quarantine.csv", dtype=str, keep_default_na=False)
+    reasons = dict(zip(refused["id"], refused["reason"], strict=True))
+    assert kept | reasons.keys() == expected.keys() and not kept & reasons.keys()
+    assert table["found"].sum() == len(expected) == len(kept) + len(refused)
+    for name, pattern in expected.items():
+        assert pattern == "" or (name in kept) == (pattern is None), (name, reasons.get(name))
+        assert name in kept or re.search(pattern, reasons[name]) and len(reasons[name]) > 5, (name, reasons[name])
+    return table
+
+
+def test_damaged_inputs_are_kept_or_quarantined_with_their_reason(tmp_path):
+    table = check_damaged(tmp_path / "corpora", tmp_path / "data", 57)
+    assert (table["kept"] > 0).all() and "truncated" in table.loc["mine", "reasons"]

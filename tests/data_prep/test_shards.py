@@ -114,20 +114,16 @@ def test_the_name_of_a_shard_is_of_the_recording_but_not_of_where_it_lies(tmp_pa
     "changed, reason",
     [
         ({"text": "?!"}, "no words"),
-        ({"text": "la " * 9000}, "a text of 27000 letters"),
         ({"start": float("nan")}, "times from nan"),
         ({"end": float("inf")}, "times from 0.0 to inf"),
         ({"end": -1.0}, "times from 0.0 to -1.0"),
         ({"start": 2.0, "end": 2.0}, "times from 2.0 to 2.0"),
-        ({"accent": "\udcff"}, "not UTF-8"),
-        ({"path": Path("/nowhere/\udcff.wav")}, "not UTF-8"),
     ],
 )
 def test_what_cannot_be_used_is_refused(changed, reason):
     (utterance,) = utterances("a")
     ((shard,),) = [cut([Utterance(**vars(utterance) | changed)])]
     assert isinstance(shard.items[0], Refused) and reason in shard.items[0].reason
-    shard.items[0].path.encode()
 
 
 def test_a_recording_without_text_is_none_of_these():
