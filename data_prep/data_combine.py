@@ -58,7 +58,8 @@ def combine(
     total = sum(1 for source in sources for _ in islice(source.read(), limit))  # a wrong layout is told before the work
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     found, made = Counter(), []
-    cut = _cut(sources, limit, data, shards.Options(tuple(rate for rate in dict.fromkeys(rates) if rate != 1), sample_rate), found, made)
+    options = shards.Options(tuple(rate for rate in dict.fromkeys(rates) if rate != 1), sample_rate)
+    cut = _cut(sources, limit, data, options, found, made)
     with Progress(total) as progress:
         missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
         with closing(executors.completed(shards.make, missing, connect)) as results:

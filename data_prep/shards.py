@@ -147,7 +147,7 @@ def make(shard):
     finally:
         torch.set_num_threads(threads)
     rows = [
-        {**vars(item), "corpus": shard.corpus, "path": str(item.path)}
+        {"corpus": shard.corpus, **vars(item), "path": str(item.path)}
         | (result if isinstance(result, dict) else {"reason": result})
         for item, result in zip(shard.items, results, strict=True)
     ]
