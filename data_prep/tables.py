@@ -131,5 +131,5 @@ def _reasons(reasons):
     kinds = Counter()
     for reason, count in reasons.value_counts().items():
         if count:
-            kinds[re.sub(r"'[^']*'|\"[^\"]*\"|\d[\d.e+-]*", "…", re.split(r"[:;] ", reason)[0])] += count
-    return "; ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+            kinds[re.sub(r"'[^']*'|\"[^\"]*\"|\d[\d.eE+-]*", "…", re.split(r"[:;] ", reason)[0])] += count
+    return "; ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
