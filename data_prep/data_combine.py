@@ -22,7 +22,7 @@ from data_prep.corpora.find import Source, find
 from data_prep.progress import Progress
 from data_prep.robot_twin import safe
 from data_prep.tables import summary  # noqa: F401 - read from here too
-from rovolad_lib.files import remove_partial, replacing
+from rovolad_lib.files import remove_partial
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
@@ -54,11 +54,11 @@ def combine(
     if not sources:
         known = "VCTK-Corpus, LibriTTS_R, mls_*, GigaSpeech_Data, folders of recordings"
         raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {known}")
-    _try_writing(data)
+    (data / "shards").mkdir(parents=True, exist_ok=True)  # what cannot be written is told before anything is read
     total = sum(1 for source in sources for _ in islice(source.read(), limit))  # a wrong layout is told before the work
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     found, made = Counter(), []
-    options = shards.Options(tuple(rate for rate in dict.fromkeys(rates) if rate != 1), sample_rate)
+    options = {"rates": tuple(rate for rate in dict.fromkeys(rates) if rate != 1), "sample_rate": sample_rate}
     cut = _cut(sources, limit, data, options, found, made)
     with Progress(total) as progress:
         missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
@@ -68,15 +68,6 @@ def combine(
     table = tables.write(made, found, data, sample_rate)
     _tidy(data, made, [] if limit or subset or supervision else sources)
     return table
-
-
-def _try_writing(data):
-    """Make the folders and a file in each before the work begins: one error is better than one an utterance."""
-    for name in ("audio_stylized_speaker", "audio_robot_speaker", "shards"):
-        trial = data / name / "trial"
-        with replacing(trial):
-            pass
-        trial.unlink()
 
 
 def _cut(sources, limit, data, options, found, made):

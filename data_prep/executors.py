@@ -71,8 +71,10 @@ def completed(work, tasks, connect):
                         yield task, _result(task, pending[task])
                         del pending[task]
             except BrokenExecutor:
-                if len(pending) == 1:
-                    _blame(*pending, deaths)
+                deaths.update(list(pending) if len(pending) == 1 else ())
+                for task in pending:
+                    if deaths[task] == DEATHS:
+                        raise RuntimeError(f"the process of {task} was killed {DEATHS} times: out of memory?") from None
                 again.extend(pending)  # at the end: all others come first
 
 
@@ -84,12 +86,6 @@ def _result(task, future):
     except Exception as error:
         error.add_note(f"while making {task}")
         raise
-
-
-def _blame(task, deaths):
-    deaths[task] += 1
-    if deaths[task] >= DEATHS:
-        raise RuntimeError(f"the process that makes {task} was killed {DEATHS} times: out of memory?")
 
 
 def _die_with_parent():

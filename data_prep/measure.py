@@ -13,11 +13,11 @@ from itertools import islice
 from pathlib import Path
 
 from data_prep import executors, shards
-from data_prep.corpora import Utterance
 from data_prep.corpora.find import find
 from data_prep.corpora.gigaspeech import gigaspeech
 from data_prep.corpora.libritts_r import libritts_r
 from rovolad_lib.lab import paths
+from rovolad_lib.speech import audio
 
 # hours, and whether the recordings are copied (see CARD.md)
 FULL = {
@@ -39,67 +39,67 @@ def scanning(folder, files=8000):
         path.touch()
         path.with_suffix(".normalized.txt").write_text("A sentence of a few words.", encoding="utf-8")
     start = time.perf_counter()
-    found = sum(1 for _ in libritts_r(folder))
-    return 2 * found / (time.perf_counter() - start)
+    return 2 * sum(1 for _ in libritts_r(folder)) / (time.perf_counter() - start)
 
 
-def streaming(folder, segments=100_000):
-    """Return how many segments a second are read from a GigaSpeech.json of so many, made for it in a folder."""
+def streaming(folder, recordings=200):
+    """Return how many segments a second are read from a GigaSpeech.json of so many recordings with 500 segments each.
+
+    folder: where to make it.
+    """
     folder.mkdir()
     (folder / "long.opus").touch()
     named = {"speaker": "N/A", "text_tn": "HELLO THERE <COMMA> HOW ARE YOU <QUESTIONMARK>", "subsets": ["{XL}", "{L}"]}
-    with (folder / "GigaSpeech.json").open("w", encoding="utf-8") as file:
-        for first in range(0, segments, 500):
-            times = [{"sid": f"A{first + i}", "begin_time": 4.0 * i, "end_time": 4.0 * i + 3} | named for i in range(500)]
-            file.write(",\n" if first else '{"audios": [')
-            json.dump({"aid": f"A{first}", "path": "long.opus", "duration": 2000.0, "segments": times}, file)
-        file.write("]}")
+    audios = [
+        {
+            "path": "long.opus",
+            "segments": [{"sid": f"A{n}_{i}", "begin_time": 4.0 * i, "end_time": 4.0 * i + 3, **named} for i in range(500)],
+        }
+        for n in range(recordings)
+    ]
+    (folder / "GigaSpeech.json").write_text(json.dumps({"audios": audios}), encoding="utf-8")
     start = time.perf_counter()
-    found = sum(1 for _ in gigaspeech(folder))
-    return found / (time.perf_counter() - start)
+    return sum(1 for _ in gigaspeech(folder)) / (time.perf_counter() - start)
 
 
 def draw(corpora, count):
-    """Return up to so many utterances of all corpora, in a random order that is always the same."""
+    """Return up to so many utterances of all corpora but long recordings, in a random order that is always the same."""
     draw, items = random.Random(0), []
     for source in find(corpora):
-        found = [item for item in islice(source.read(), DRAWN_FROM) if isinstance(item, Utterance)]
+        found = [item for item in islice(source.read(), DRAWN_FROM) if getattr(item, "end", 0) is None]
         items += draw.sample(found, min(count, len(found)))
     draw.shuffle(items)
     return items[:count]
 
 
 def making(items, data, workers):
-    """Return how many times faster than real time utterances are made by so many processes, once these have started.
+    """Return the seconds of audio and the seconds it took so many processes to make them, once these had started.
 
     items: list of Utterance; data: folder to write.
     """
 
-    def tasks(items, name):
-        for i in range(0, len(items), SHARD):
-            yield shards.Shard(tuple(items[i : i + SHARD]), "all", data, data / name / f"{i}.parquet", shards.Options())
-
+    parts = {"warm": items[: SHARD * workers], "timed": items}
+    options = {"rates": (), "sample_rate": audio.SAMPLE_RATE}
     with executors.processes(workers) as pool:
-        for part in ("warm", "timed"):
+        for name, part in parts.items():
             start = time.perf_counter()
-            some = items[: SHARD * workers] if part == "warm" else items
-            made = executors.completed(shards.make, tasks(some, part), lambda: nullcontext(pool))
+            groups = [tuple(part[i : i + SHARD]) for i in range(0, len(part), SHARD)]
+            work = [shards.Shard(g, "all", data, data / name / f"{i}.parquet", options) for i, g in enumerate(groups)]
+            made = executors.completed(shards.make, work, lambda: nullcontext(pool))
             seconds = sum(seconds for _, seconds in made)
-    return seconds / (time.perf_counter() - start)
+    return seconds, time.perf_counter() - start
 
 
-def disk(data):
-    """Return the megabytes for each hour of the files that `making` left in a folder: person, robot and frame map."""
-    rows = [row for path in data.glob("timed/*.parquet") for row in shards.read(path) if not row["reason"]]
-    jobs = [shards.robot_twin.job(shards.utterance(row), data) for row in rows]
-
-    def each(name, wanted):
-        sizes = [(data / getattr(job, name)).stat().st_size for job in jobs if wanted(job)]
-        hours = sum(row["duration"] for row, job in zip(rows, jobs, strict=True) if wanted(job)) / 3600
-        return sum(sizes) / 1e6 / hours if sizes else 0.0
-
-    copied = each("path", lambda job: job.utterance.end is None)
-    return {"person": copied, **{name: each(f"{key}_path", bool) for name, key in (("robot", "robot"), ("map", "align"))}}
+def disk(data, seconds):
+    """Return the megabytes an hour of the files that `making` left in a folder, for so many seconds of audio."""
+    patterns = {
+        "person": "audio_stylized_speaker/**/*.flac", "robot": "audio_robot_speaker/**/*.flac",
+        "map": "audio_robot_speaker/**/*.npy",
+    }  # fmt: skip
+    return {
+        name: sum(path.stat().st_size for path in data.glob(pattern)) / 1e6 * 3600 / seconds
+        for name, pattern in patterns.items()
+    }
 
 
 def costs(rate, megabytes):
@@ -131,8 +131,8 @@ def main(arguments=None):
         folder = Path(name)
         files, segments = scanning(folder / "LibriTTS_R"), streaming(folder / "GigaSpeech_Data")
         items = draw(options.corpora, options.utterances)
-        one, two = (making(items, folder / str(workers), workers) for workers in (1, 2))
-        megabytes = disk(folder / "1")
+        (seconds, took), (_, took_two) = (making(items, folder / str(workers), workers) for workers in (1, 2))
+        megabytes, one, two = disk(folder / "1", seconds), seconds / took, seconds / took_two
     measured = [
         ("scanning, files/s", f"{files:,.0f}"), ("GigaSpeech.json, segments/s", f"{segments:,.0f}"),
         ("robot and alignment, one process, x real time", f"{one:.1f}"),

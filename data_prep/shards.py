@@ -19,7 +19,7 @@ from data_prep import robot_twin
 from data_prep.corpora import Refused, Utterance
 from data_prep.soundness import unsound
 from rovolad_lib.files import replacing
-from rovolad_lib.speech import RECIPE, audio
+from rovolad_lib.speech import RECIPE
 
 LAYOUT = 1  # of the tables and of the files' names
 USUAL, MOST = 64, 128  # utterances in a shard
@@ -32,23 +32,15 @@ SCHEMA = pyarrow.schema(
 )
 
 
-@dataclass(frozen=True)
-class Options:
-    """What is made of every utterance: the rates of robot_twin.Job and the sample rate of the person's file in Hz."""
-
-    rates: tuple = ()
-    sample_rate: int = audio.SAMPLE_RATE
-
-
 @dataclass(frozen=True, eq=False)
 class Shard:
-    """Utterances and refusals in their order, the folder `data`, and the path of their table."""
+    """Utterances and refusals in their order, the folder `data`, the path of their table, and `options` of their Jobs."""
 
     items: tuple[Utterance | Refused, ...]
     corpus: str
     data: Path
     path: Path
-    options: Options
+    options: dict
 
     def __str__(self):
         return f"{self.corpus} {self.items[0].id} to {self.items[-1].id}"
@@ -75,9 +67,10 @@ class Seen:
 def cut(items, corpus, name, data, options, seen):
     """Yield the Shards of what a reader found.
 
-    items: iterable of Utterance and Refused; corpus, name: as Source; data: folder; options: Options; seen: Seen, of
-    the corpus: another utterance of the same id in any case is refused, since some file systems do not tell A from a.
-    Where a shard ends is decided by the id alone, so that a recording that comes or goes changes only its own shard.
+    items: iterable of Utterance and Refused; corpus, name: as Source; data: folder; options: {"rates", "sample_rate"},
+    as Job; seen: Seen of the corpus, since another utterance of the same id is refused: in any case, for some file
+    systems do not tell A from a. Where a shard ends is decided by the id alone, so that a recording that comes or goes
+    changes only its own shard.
     """
     group = []
     for item in items:
@@ -96,15 +89,10 @@ def cut(items, corpus, name, data, options, seen):
 
 
 def _shard(group, corpus, name, data, options):
-    states = {}
-    for item in group:
-        if isinstance(item, Utterance) and item.path not in states:  # a long recording holds many utterances
-            states[item.path] = _state(item.path)
-    facts = [LAYOUT, RECIPE, vars(options)]
-    for item in group:
-        fields = {key: value for key, value in vars(item).items() if key != "path"}  # corpora may move
-        facts.append([fields, states.get(item.path)])
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    paths = {item.path for item in group if isinstance(item, Utterance)}  # a long recording holds many utterances
+    states = {path: _state(path) for path in paths}
+    facts = [{**vars(item), "path": states.get(item.path)} for item in group]  # not where it lies: corpora may move
+    key = hashlib.sha256(json.dumps([LAYOUT, RECIPE, options, facts]).encode()).hexdigest()[:32]
     return Shard(tuple(group), corpus, data, data / "shards" / robot_twin.safe(name) / f"{key}.parquet", options)
 
 
@@ -131,8 +119,7 @@ def _number(*names):
 
 def job(item, shard):
     """Return the Job of one of a shard's utterances."""
-    made = robot_twin.job(item, shard.data)
-    return replace(made, rates=shard.options.rates, sample_rate=shard.options.sample_rate)
+    return replace(robot_twin.job(item, shard.data), **shard.options)
 
 
 def make(shard):
@@ -182,7 +169,7 @@ def is_made(shard):
         return False
     reasons = table["reason"].to_pylist()
     for item, reason in zip(shard.items, reasons, strict=True):
-        if reason and reason.startswith("PermissionError") or not reason and not _files_before(age, job(item, shard)):
+        if reason.startswith("PermissionError") if reason else not _files_before(age, job(item, shard)):
             return False
     paths = [str(item.path) for item in shard.items]
     if paths != table["path"].to_pylist():

@@ -64,8 +64,8 @@ def utterances(names, **changed):
     return [Utterance(name, "c", "s", Path(f"/nowhere/{name}.wav"), "Yes.", **changed) for name in names]
 
 
-def cut(items, data=Path("data"), **options):
-    return list(shards.cut(items, "c", "c", data, shards.Options(**options), shards.Seen()))
+def cut(items, **options):
+    return list(shards.cut(items, "c", "c", Path("data"), options, shards.Seen()))
 
 
 def test_nothing_is_lost_or_reordered_and_no_shard_is_too_long():
@@ -235,7 +235,7 @@ def divmod_by(number):
 def test_a_task_that_kills_its_process_is_named_and_others_are_not_lost():
     tasks = ["0", "1", "2", "__import__('os')._exit(1)", "4", "5", "6"]
     done = {}
-    with pytest.raises(RuntimeError, match="makes __import__.* was killed 3 times"):
+    with pytest.raises(RuntimeError, match="process of __import__.* was killed 3 times"):
         for task, result in executors.completed(eval, tasks, partial(executors.processes, 2)):
             assert task not in done
             done[task] = result
