@@ -22,7 +22,7 @@ from data_prep.corpora.find import Source, find
 from data_prep.progress import Progress
 from data_prep.robot_twin import safe
 from data_prep.tables import summary  # noqa: F401 - read from here too
-from rovolad_lib.files import remove_partial
+from rovolad_lib.files import MARK, remove_partial
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
@@ -88,7 +88,10 @@ def _tidy(data, made, sources):
         for path in (data / "shards" / safe(source.name)).glob("*.parquet"):
             if path not in used:
                 path.unlink()
-    remove_partial(data)
+    for folder in (data / name for name in ("audio_stylized_speaker", "audio_robot_speaker", "shards", "demo")):
+        remove_partial(folder)
+    for path in data.glob(f".*{MARK}.*"):  # of the tables; others may be writing to other folders of data
+        path.unlink()
 
 
 def _keep_real(data, sources):

@@ -33,7 +33,7 @@ class Progress:
     def add(self, shard, seconds):
         """Count a shard just made, and the seconds of audio in it."""
         self.made, self.seconds = self.made + len(shard.items), self.seconds + seconds
-        took = time.monotonic() - self.start
+        took = max(time.monotonic() - self.start, 1e-3)  # some clocks are coarse
         left = self.bar.format_interval((self.bar.total - self.bar.n - len(shard.items)) * took / self.made)
         rate = self.seconds / took
         self.bar.set_postfix_str(f"{self.seconds / 3600:.2f} h made at {rate:.1f} x real time, {left} left", refresh=False)

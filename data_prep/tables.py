@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas
 import pyarrow
 from pyarrow.parquet import ParquetWriter, read_table
+from tqdm.auto import tqdm
 
 from data_prep import shards
 from data_prep.robot_twin import job, safe
@@ -37,7 +38,7 @@ def write(paths, found, data, sample_rate):
         with ParquetWriter(kept, schema) as writer, refused.open("w", encoding="utf-8", newline="") as file:
             reasons = csv.writer(file, lineterminator="\n")
             reasons.writerow(["id", "corpus", "path", "reason"])
-            for start in range(0, len(paths), GROUP):
+            for start in tqdm(range(0, len(paths), GROUP), "manifest", leave=False, disable=len(paths) <= GROUP):
                 rows = [row for path in paths[start : start + GROUP] for row in shards.read(path)]
                 reasons.writerows([r["id"], r["corpus"], r["path"], r["reason"]] for r in rows if r["reason"])
                 frame = _frame([_row(row, data, sample_rate) for row in rows if not row["reason"]])

@@ -122,6 +122,7 @@ def test_the_command_in_two_processes_makes_the_same_files_as_one(combined, corp
     assert done.returncode == 0, done.stderr
     assert hashes(tmp_path / "data") == hashes(combined[0]) and len(hashes(combined[0])) == 11 + 2 * 13
     assert manifest.read(tmp_path / "data/manifest.parquet").equals(combined[2])
+    assert "27/27 utterances" in done.stderr and " h made at " in done.stderr and "00:00 left" in done.stderr
     assert done.stdout.split()[:6] == "found kept quarantined hours minutes speakers".split()
 
 

@@ -314,8 +314,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(combined, corpora, tmp_path):
         os.killpg(run.pid, signal.SIGKILL)
         run.join()
         assert run.exitcode == -signal.SIGKILL
-    left = tmp_path / f"audio_robot_speaker/voices-ann/.u01-abcdefgh{MARK}.flac"
-    left.write_bytes(b"half")  # whether or not one of the four left such a file
+    for left in ("audio_robot_speaker/voices-ann/.u01-{}.flac", "shards/.x-{}.parquet", ".manifest-{}.parquet"):
+        (tmp_path / left.format(f"abcdefgh{MARK}")).write_bytes(b"half")  # whether or not one of the four left such a file
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/*/*.parquet")}
     run = start(corpora, tmp_path)
     run.join()
@@ -349,6 +349,14 @@ def test_a_full_disk_is_told_once_and_leaves_nothing_half_written(combined, corp
     run = start(corpora, full)
     run.join()
     assert run.exitcode == 0 and snapshot(full) == snapshot(combined)
+
+
+def test_a_read_only_folder_is_told_once(corpora, full, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", str(full)], check=True)
+    run = start(corpora, full / "data", tmp_path / "log")
+    run.join()
+    told = (tmp_path / "log").read_text(encoding="utf-8")
+    assert run.exitcode == 1 and told.count("Read-only file system") == 1 and "Traceback" not in told
 
 
 @pytest.mark.parametrize("place", ["", "shards", "audio_robot_speaker", "audio_stylized_speaker/voices-ann"])
