@@ -16,6 +16,8 @@ from pathlib import Path
 if __name__ in ("__main__", "__mp_main__"):  # started by path: the packages lie one folder up
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tqdm.auto import tqdm
+
 from data_prep import executors, shards, tables
 from data_prep.corpora.demo import demo as demo_reader
 from data_prep.corpora.find import Source, find
@@ -55,7 +57,9 @@ def combine(
         known = "VCTK-Corpus, LibriTTS_R, mls_*, GigaSpeech_Data, folders of recordings"
         raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {known}")
     (data / "shards").mkdir(parents=True, exist_ok=True)  # what cannot be written is told before anything is read
-    total = sum(1 for source in sources for _ in islice(source.read(), limit))  # a wrong layout is told before the work
+    total = 0  # known before the work, as a wrong layout is
+    for source in sources:
+        total += sum(1 for _ in tqdm(islice(source.read(), limit), f"reading {source.name}", leave=False, delay=2))
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     found, made = Counter(), []
     options = {"rates": tuple(rate for rate in dict.fromkeys(rates) if rate != 1), "sample_rate": sample_rate}

@@ -140,7 +140,10 @@ def main(arguments=None):
         *((f"disk, {name}, MB an hour", f"{value:.1f}") for name, value in megabytes.items()),
     ]  # fmt: skip
     print(table(("measured", "value"), measured), end="\n\n")
-    rows = [(name, f"{h:,}", f"{work:,.{1 if work < 10 else 0}f}", f"{size:,.0f}") for name, h, work, size in costs(one, megabytes)]
+    rows = [
+        (name, f"{hours:,}", f"{work:,.{1 if work < 10 else 0}f}", f"{size:,.0f}")
+        for name, hours, work, size in costs(one, megabytes)
+    ]
     print(table(("corpus", "hours", "core-hours", "GB"), rows))
 
 
