@@ -18,8 +18,8 @@ def unsound(path, longest=None):
     path: the file; longest: seconds that the whole may last.
     """
     try:
+        header = audio.info(path)  # first: it opens files only, and no pipe that waits for a writer
         missing = _missing(path) if Path(path).suffix.lower() == ".wav" else 0
-        header = audio.info(path)
     except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
         no_path = getattr(error, "errno", None) in (errno.ENAMETOOLONG, errno.ELOOP)
         return f"not a path: {error.strerror}" if no_path else None
