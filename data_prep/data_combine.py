@@ -61,9 +61,8 @@ def combine(
     for source in sources:
         total += sum(1 for _ in tqdm(islice(source.read(), limit), f"reading {source.name}", leave=False, delay=2))
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
-    found, made = Counter(), []
     options = {"rates": tuple(rate for rate in dict.fromkeys(rates) if rate != 1), "sample_rate": sample_rate}
-    cut = _cut(sources, limit, data, options, found, made)
+    cut = _cut(sources, limit, data, options, found := Counter(), made := [])
     with Progress(total) as progress:
         missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
         with closing(executors.completed(shards.make, missing, connect)) as results:
