@@ -17,7 +17,7 @@ setup: .venv/.stamp  ## make .venv and install everything into it
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 13) or sys.exit("Python 3.11 or 3.12 is needed, \
 	$(PYTHON) is " + sys.version.split()[0] + "; say which to take: make setup PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) install --quiet --only-binary :all: -e '.[dev]'
+	$(PIP) install --quiet --only-binary :all: -e '.[dev,scale]'
 	@missing=; for pair in $(foreach pair,$(SCORES),'$(pair)'); do package=$${pair%=*}; score=$${pair##*=}; \
 		echo "$(PIP) install --quiet '$$package'"; \
 		$(PIP) install --quiet "$$package" >>.venv/metrics.log 2>&1 || missing="$$missing $$score ($$package)"; \

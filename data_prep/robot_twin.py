@@ -20,7 +20,10 @@ FASTEST = 260  # words per minute; a recording that would need more stops before
 
 @dataclass(frozen=True)
 class Job:
-    """One utterance and where its files go, relative to the folder `data`; rates: further ones, as `make`."""
+    """One utterance and where its files go, relative to the folder `data`.
+
+    rates: further ones of the robot, as `make`; sample_rate: Hz of the person's file.
+    """
 
     utterance: Utterance
     data: Path
@@ -28,6 +31,7 @@ class Job:
     robot_path: str
     align_path: str
     rates: tuple = ()
+    sample_rate: int = audio.SAMPLE_RATE
 
 
 def safe(name):
@@ -75,7 +79,8 @@ def make(job):
     method = "espeak" if robots else "flatten"
     robots = robots or {1: (robot.flatten(wave), numpy.arange(-(-len(wave) // HOP)))}
     if utterance.end is None:
-        audio.save(data / job.path, wave)
+        own = wave if job.sample_rate == audio.SAMPLE_RATE else audio.load(utterance.path, job.sample_rate, utterance.start)
+        audio.save(data / job.path, own, job.sample_rate)
     for rate, (spoken, frames) in robots.items():
         path, align_path = (p if rate == 1 else manifest.at_rate(p, rate) for p in (job.robot_path, job.align_path))
         audio.save(data / path, spoken, tags={"comment": COMMENTS[method]})

@@ -1,8 +1,9 @@
 import hashlib
+import shutil
 
 import pytest
 
-from rovolad_lib.files import replacing, sha256
+from rovolad_lib.files import remove_partial, replacing, sha256
 
 
 def test_a_file_is_written_whole_with_its_folders_and_suffix(tmp_path):
@@ -28,6 +29,20 @@ def test_an_interrupted_first_write_leaves_nothing(tmp_path):
         temporary.write_bytes(b"1")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    kept = [tmp_path / name for name in ("a.csv", ".hidden", "b/x.part.flac", "b/.x-abcdefgh.flac")]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    for path in (tmp_path / "b/x.y.flac", tmp_path / "no suffix"):
+        with replacing(path) as temporary:
+            shutil.copy(temporary, tmp_path / "copy")
+        (tmp_path / "copy").rename(temporary)  # as if the rename had not come any more
+        path.unlink()
+    remove_partial(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 
 def test_sha256_of_known_bytes(tmp_path):

@@ -116,8 +116,8 @@ def test_environment_and_pyproject_agree():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert environment["channels"] == ["conda-forge", "nodefaults"]  # pytorch and nvidia channels hold other builds
     *conda, pip = environment["dependencies"]
-    assert pip == {"pip": ["-e .[metrics,dev]"]}
-    assert {"metrics", "dev"} <= project()["optional-dependencies"].keys()
+    assert pip == {"pip": ["-e .[metrics,scale,dev]"]}
+    assert {"metrics", "scale", "dev"} <= project()["optional-dependencies"].keys()
     assert conda == ["python=3.11", "pip", "c-compiler"]  # all else, torch first of all, comes from pyproject.toml
     assert project()["requires-python"] == ">=3.11,<3.13"
 
