@@ -1,196 +1,100 @@
 """The command that turns corpora on disk into the audio folders and the manifest.
 
-python data_prep/data_combine.py --corpora DIR [--data DIR] [--workers N] [--demo] [--limit N] [--force]
+python data_prep/data_combine.py --corpora DIR [--data DIR] [--workers N | --scheduler ADDRESS] [--demo] [--limit N]
 """
 
 import argparse
-import csv
-import multiprocessing
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from fnmatch import fnmatchcase
-from functools import lru_cache
+from collections import Counter
+from concurrent.futures import CancelledError
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 if __name__ in ("__main__", "__mp_main__"):  # started by path: the packages lie one folder up
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import pandas
-from tqdm.auto import tqdm
-
-from data_prep.corpora import Refused, audio_files
+from data_prep import executors, shards, tables
 from data_prep.corpora.demo import demo as demo_reader
-from data_prep.corpora.folder import folder as folder_reader
-from data_prep.corpora.gigaspeech import gigaspeech
-from data_prep.corpora.libritts_r import libritts_r
-from data_prep.corpora.mls import mls
-from data_prep.corpora.vctk import vctk
-from data_prep.done import Done
-from data_prep.robot_twin import job, make, safe
-from rovolad_lib.files import replacing
+from data_prep.corpora.find import Source, find
+from data_prep.progress import Progress
+from data_prep.robot_twin import safe
+from data_prep.tables import summary  # noqa: F401 - read from here too
+from rovolad_lib.files import remove_partial, replacing
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
-HERE = Path(__file__).resolve().parent
-BATCH = 2048  # utterances that are under way at once, so that millions of segments never lie in memory
+SAMPLE_RATES = (16000, 22050, 24000, 32000, 44100, 48000)
 
 
-def find(corpora):
-    """Return a list of (corpus, reader, folder), one for each corpus in a folder.
+def combine(
+    corpora=None, data=None, workers=1, demo=False, limit=None, force=False, scheduler=None, rates=(), subset=None,
+    supervision=None, sample_rate=audio.SAMPLE_RATE,
+):  # fmt: skip
+    """Read the corpora, write both audio folders, data/manifest.parquet, data/quarantine.csv and data/summary.csv.
 
-    corpora: a folder of corpora, or one corpus with a metadata.csv; None: the repository, where only the official
-    folder names are looked for. Raises ValueError when there is no such folder.
+    corpora, subset, supervision: as `find`; data: folder to write, the repository's by default, one run at a time;
+    workers: processes; demo: build the demo corpus, alone unless corpora is given; limit: utterances read of each
+    corpus; force: make again what an earlier run made of the same recording and text; scheduler: address of a Dask
+    cluster that is to do the work; rates: factors of the robot's rate to make as well; sample_rate: Hz of the persons'
+    files, one of SAMPLE_RATES. Returns the table of `summary`. Raises ValueError as the readers do, where there is no
+    corpus, and rather than replace the manifest of real data by the demo's; OSError where a file cannot be written.
     """
-    root = paths.ROOT if corpora is None else Path(corpora).expanduser().resolve()
-    if not root.is_dir():
-        raise ValueError(f"no folder {root}; --corpora takes a folder that holds corpora")
-    one = corpora is not None and (root / "metadata.csv").is_file()
-    found = []
-    for path in [root] if one else sorted(root.iterdir()):
-        name = path.name.lower()
-        if not path.is_dir() or name.startswith("."):
-            continue
-        if name.startswith("vctk-corpus"):
-            found.append(("vctk", vctk, path))
-        elif name == "libritts_r":
-            found.append(("libritts_r", libritts_r, path))
-        elif name.startswith("mls_"):
-            found.append(("mls", mls, path))
-        elif name == "gigaspeech_data":
-            found.append(("gigaspeech", gigaspeech, path))
-        elif corpora is not None and ((path / "metadata.csv").is_file() or audio_files(path)):
-            found.append((path.name, folder_reader, path))
-    return found
-
-
-def combine(corpora=None, data=None, workers=1, demo=False, limit=None, force=False):
-    """Read the corpora, write both audio folders, data/manifest.parquet and data/quarantine.csv.
-
-    corpora: as `find`; data: folder to write, the repository's by default; workers: processes; demo: build the demo
-    corpus, alone unless corpora is given; limit: utterances read of each corpus; force: make again what an earlier run
-    made from the same recording and text. Returns the table of `summary`. Raises ValueError as the readers do, where
-    there is no corpus, and rather than replace the manifest of real data by the demo's.
-    """
+    if sample_rate not in SAMPLE_RATES:
+        raise ValueError(f"a sample rate of {sample_rate} Hz; accepted are {', '.join(map(str, SAMPLE_RATES))}")
     data = Path(data).resolve() if data else paths.DATA
-    sources = [] if demo and corpora is None else find(corpora)
+    sources = [] if demo and corpora is None else find(corpora, subset, supervision)
     if demo:
         _keep_real(data, sources)
-        sources.append(("demo", demo_reader, data / "demo"))
+        sources.append(Source("demo", "demo", partial(demo_reader, data / "demo")))
     if not sources:
         known = "VCTK-Corpus, LibriTTS_R, mls_*, GigaSpeech_Data, folders of recordings"
         raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {known}")
-    tables, refused, found = [], [], {}
-    with _pool(workers) as run:
-        done = Done(data / "combined.jsonl", force)
-        taken = set()
-        for corpus, reader, path in sources:
-            items = islice(reader(path), limit)
-            with tqdm(desc=path.name, unit=" utterances") as bar:
-                while batch := list(islice(items, BATCH)):
-                    found[corpus] = found.get(corpus, 0) + len(batch)
-                    rows, reasons = _batch(batch, corpus, data, run, done, taken, bar)
-                    tables.append(pandas.DataFrame(rows, columns=list(manifest.COLUMNS)).astype(manifest.COLUMNS))
-                    refused += reasons
-    kept = pandas.concat(tables, ignore_index=True)
-    quarantine = pandas.DataFrame(refused, columns=["id", "corpus", "path", "reason"])
-    table = summary(kept, quarantine)
-    if table["found"].to_dict() != found:
-        raise RuntimeError(f"found {found} utterances, but kept + quarantined are {table['found'].to_dict()}")
-    with replacing(data / "quarantine.csv") as temporary:
-        quarantine.to_csv(temporary, index=False, encoding="utf-8")
-    manifest.write(kept, data / "manifest.parquet")
+    _try_writing(data)
+    total = sum(1 for source in sources for _ in islice(source.read(), limit))  # a wrong layout is told before the work
+    connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
+    found, made = Counter(), []
+    cut = _cut(sources, limit, data, shards.Options(tuple(rates), sample_rate), found, made)
+    with Progress(total) as progress:
+        missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
+        with closing(executors.completed(shards.make, missing, connect)) as results:
+            for shard, seconds in results:
+                progress.add(shard, seconds)
+    table = tables.write(made, found, data, sample_rate)
+    _tidy(data, made, [] if limit or subset or supervision else sources)
     return table
 
 
-def summary(kept, quarantine):
-    """Return one row a corpus: found = kept + quarantined, minutes, speakers and poor alignments.
-
-    kept: the manifest; quarantine: the table of refused utterances, with its column `corpus`.
-    """
-    groups, refused = kept.groupby("corpus"), quarantine.groupby("corpus").size()
-    names = list(dict.fromkeys([*kept["corpus"], *quarantine["corpus"]]))
-    table = pandas.DataFrame(index=pandas.Index(names, name="corpus"))
-    table["kept"] = groups.size()
-    table["quarantined"] = refused
-    table["minutes"] = groups["duration"].sum() / 60
-    table["speakers"] = groups["speaker"].nunique()
-    table["poor_alignments"] = groups["text_quality"].agg(lambda words: words.str.contains("alignment poor").sum())
-    table = (
-        table.fillna(0)
-        .astype({name: int for name in ("kept", "quarantined", "speakers", "poor_alignments")})
-        .round({"minutes": 1})
-    )
-    table.insert(0, "found", table["kept"] + table["quarantined"])
-    return table
+def _try_writing(data):
+    """Make the folders and a file in each before the work begins: one error is better than one an utterance."""
+    for name in ("audio_stylized_speaker", "audio_robot_speaker", "shards"):
+        trial = data / name / "trial"
+        with replacing(trial):
+            pass
+        trial.unlink()
 
 
-def _batch(items, corpus, data, run, done, taken, bar):
-    """Return the manifest rows and the refusals of some utterances."""
-    jobs, refused = [], []
-    for item in items:
-        reason = item.reason if isinstance(item, Refused) else None
-        if reason is None and not any(letter.isalnum() for letter in item.text):
-            reason = "no words in the text"
-        if reason is None and (corpus, item.id.lower()) in taken:
-            reason = f"another utterance has the id {item.id!r}"
-        if reason is None:
-            taken.add((corpus, item.id.lower()))  # lower: some file systems do not tell A from a
-            jobs.append(job(item, data))
-        else:
-            refused.append((item.id, corpus, str(item.path), reason))
-    fresh = [job for job in jobs if done.get(job) is None]
-    bar.update(len(items) - len(fresh))
-    for made, result in zip(fresh, run(fresh), strict=True):
-        bar.update()
-        if isinstance(result, str):
-            refused.append((made.utterance.id, corpus, str(made.utterance.path), result))
-        else:
-            done.add(made, result)
-    return [_row(job, result) for job in jobs if (result := done.get(job))], refused
+def _cut(sources, limit, data, options, found, made):
+    """Yield the shards of all sources; found: Counter of their utterances by corpus; made: list of their tables."""
+    seen = {source.corpus: shards.Seen() for source in sources}
+    for source in sources:
+        items = islice(source.read(), limit)
+        for shard in shards.cut(items, source.corpus, source.name, data, options, seen[source.corpus]):
+            found[source.corpus] += len(shard.items)
+            made.append(shard.path)
+            yield shard
 
 
-def _row(job, result):
-    said = job.utterance
-    speaker = f"{safe(said.corpus)}-{safe(said.speaker)}" if said.speaker else None
-    name = f"{said.corpus}/{said.speaker or '-'}/{said.id}"
-    source, licence, quality = first_match(rules("sources.csv"), name) or (said.corpus, "not stated", "exact")
-    if result["verdict"] != "good":
-        quality += f"; alignment {result['verdict']}"  # the words may not be the recording's
-    (split,) = first_match(rules("splits.csv"), name) or [None]
-    start = said.start
-    return {
-        "id": said.id, "corpus": said.corpus, "source": source, "licence": licence, "speaker": speaker,
-        "path": job.path, "start": start, "end": start + result["duration"], "sample_rate": audio.SAMPLE_RATE,
-        "duration": result["duration"], "text": said.text, "text_quality": quality,
-        "language": said.language, "gender": said.gender, "age": said.age, "accent": said.accent, "style": said.style,
-        "split": split or manifest.split_of(said.corpus, speaker, said.id),
-        "robot_path": job.robot_path, "robot_method": "espeak", "align_path": job.align_path,
-    }  # fmt: skip
-
-
-@lru_cache
-def rules(name):
-    """Return the rows of data_prep/<name> without the header: a pattern, then what it stands for."""
-    with HERE.joinpath(name).open(encoding="utf-8", newline="") as file:
-        return [tuple(row) for row in csv.reader(file)][1:]
-
-
-def first_match(rules, name):
-    """Return what the first rule whose pattern fits `name` (<corpus>/<speaker or ->/<id>) stands for, or None."""
-    return next((rest for pattern, *rest in rules if fnmatchcase(name, pattern)), None)
-
-
-@contextmanager
-def _pool(workers):
-    """Yield a function that makes jobs, one after the other or in processes, and gives the results in order."""
-    if workers <= 1:
-        yield lambda jobs: map(make, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield lambda jobs: pool.map(make, jobs, chunksize=8)
+def _tidy(data, made, sources):
+    """Remove the tables that nothing uses any more, of corpora that were read as a whole, and what killed runs left."""
+    used = set(made)
+    for source in sources:
+        for path in (data / "shards" / safe(source.name)).glob("*.parquet"):
+            if path not in used:
+                path.unlink()
+    remove_partial(data)
 
 
 def _keep_real(data, sources):
@@ -207,18 +111,36 @@ def _keep_real(data, sources):
 def main(arguments=None):
     """Run the command; see `combine`."""
     parser = argparse.ArgumentParser(description="Turn corpora on disk into the audio folders and the manifest.")
-    parser.add_argument("--corpora", help="folder of corpora; default: the official folder names in the repository")
-    parser.add_argument("--data", help=f"folder to write; default {paths.DATA}")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
-    parser.add_argument("--demo", action="store_true", help="build the demo corpus of espeak voices")
-    parser.add_argument("--limit", type=int, help="utterances read of each corpus")
-    parser.add_argument("--force", action="store_true", help="make again what an earlier run made")
+    add = parser.add_argument
+    add("--corpora", help="folder of corpora; default: the official folder names in the repository")
+    add("--data", help=f"folder to write, one run at a time; default {paths.DATA}")
+    add("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    add("--scheduler", metavar="ADDRESS", help="do the work on the Dask cluster of this scheduler, such as "
+        "tcp://10.0.0.1:8786, whose workers (one thread each) see the folders under the same names")  # fmt: skip
+    add("--demo", action="store_true", help="build the demo corpus of espeak voices")
+    add("--limit", type=int, help="utterances read of each corpus")
+    add("--force", action="store_true", help="make again what an earlier run made")
+    add("--rates", type=float, nargs="+", default=(), metavar="FACTOR",
+        help="make the robot at these multiples of its rate as well, such as 0.9 1.1")  # fmt: skip
+    add("--subset", help="subset of GigaSpeech to read, such as XS, S, M, L, XL, DEV or TEST; default: all")
+    add("--supervision", metavar="HANDLES", help="limited-supervision list of MLS to read, such as 9hr or 1hr/0; default: all")
+    add("--sample-rate", type=int, default=audio.SAMPLE_RATE, choices=SAMPLE_RATES,
+        help="Hz of the persons' files (default %(default)s, what all models here read)")  # fmt: skip
     options = parser.parse_args(arguments)
     try:
         table = combine(**vars(options))
     except ValueError as error:
-        parser.error(str(error))
-    print(table.to_string())
+        parser.error(_told(error))
+    except (OSError, RuntimeError, CancelledError) as error:
+        told = f"{parser.prog}: {_told(error)}\nNothing is half-written; the same command goes on from here."
+        raise SystemExit(told) from error
+    print(table.drop(columns=["source", "reasons"]).to_string())
+    for row in table.itertuples():
+        print(f"{row.Index}: {row.source or 'nothing kept'}{f'; quarantined: {row.reasons}' if row.reasons else ''}")
+
+
+def _told(error):
+    return ", ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", [])])
 
 
 if __name__ == "__main__":

@@ -19,13 +19,15 @@ FASTEST = 260  # words per minute; a recording that would need more stops before
 
 @dataclass(frozen=True)
 class Job:
-    """One utterance and where its files go, relative to the folder `data`."""
+    """One utterance and where its files go, relative to the folder `data`; sample_rate in Hz: of the person's file."""
 
     utterance: Utterance
     data: Path
     path: str
     robot_path: str
     align_path: str
+    rates: tuple = ()
+    sample_rate: int = audio.SAMPLE_RATE
 
 
 def safe(name):
@@ -64,11 +66,12 @@ def make(job):
     except ValueError as error:  # words or a language that espeak does not speak
         return f"{type(error).__name__}: {error}"
     if utterance.end is None:
-        audio.save(data / job.path, wave)
+        own = wave if job.sample_rate == audio.SAMPLE_RATE else audio.load(utterance.path, job.sample_rate, utterance.start)
+        audio.save(data / job.path, own, job.sample_rate)
     audio.save(data / job.robot_path, spoken, tags={"comment": "synthetic speech by espeak-ng"})
     with replacing(data / job.align_path) as temporary:
         numpy.save(temporary, numpy.asarray(alignment.frame_map, "int32"))
-    return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": alignment.verdict}
+    return {"duration": len(wave) / audio.SAMPLE_RATE, "verdict": alignment.verdict, "robot_method": "espeak"}
 
 
 def twin(wave, text, language):

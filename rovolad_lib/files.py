@@ -2,9 +2,12 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+
+MARK = ".part"  # in the name of a file that is being written
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def replacing(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=MARK + path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -27,6 +30,14 @@ def replacing(path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(folder):
+    """Remove the temporary files that killed processes left in a folder and below; none may be at work there."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if re.fullmatch(rf"\..*-\w{{8}}{re.escape(MARK)}(\.\w+)?", name):
+                Path(parent, name).unlink(missing_ok=True)
 
 
 def sha256(path):

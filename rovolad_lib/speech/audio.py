@@ -1,5 +1,6 @@
 """Waves on disk and in memory, level and mel spectrum; the only module that imports torchaudio or soundfile."""
 
+import io
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -88,11 +89,13 @@ def save(path, wave, sample_rate=SAMPLE_RATE, tags=None):
     unknown = sorted(set(tags or {}) - set(TAGS))
     if unknown:
         raise ValueError(f"unknown tags {unknown}; accepted are {', '.join(TAGS)}")
+    encoded = io.BytesIO()  # a full disk is Python's to report: libsndfile does not always
+    with soundfile.SoundFile(encoded, "w", sample_rate, 1, "PCM_16", format=path.suffix[1:].upper()) as file:
+        for name, text in (tags or {}).items():
+            setattr(file, name, text)  # libsndfile takes them only before the samples
+        file.write(wave.clamp(-1, 1).numpy())
     with replacing(path) as temporary:
-        with soundfile.SoundFile(str(temporary), "w", sample_rate, 1, "PCM_16", format=path.suffix[1:].upper()) as file:
-            for name, text in (tags or {}).items():
-                setattr(file, name, text)  # libsndfile takes them only before the samples
-            file.write(wave.clamp(-1, 1).numpy())
+        temporary.write_bytes(encoded.getbuffer())
 
 
 def tags(path):

@@ -9,8 +9,10 @@ import pandas
 import pytest
 
 from data_prep import data_combine
-from data_prep.data_combine import combine, find, first_match, rules
+from data_prep.corpora.find import find
+from data_prep.data_combine import combine
 from data_prep.robot_twin import safe
+from data_prep.tables import first_match, rules
 from rovolad_lib.files import sha256
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
@@ -109,7 +111,7 @@ def test_the_command_in_two_processes_makes_the_same_files_as_one(combined, corp
     assert done.returncode == 0, done.stderr
     assert hashes(tmp_path / "data") == hashes(combined[0]) and len(hashes(combined[0])) == 7 + 2 * 9
     assert manifest.read(tmp_path / "data/manifest.parquet").equals(combined[2])
-    assert done.stdout.split()[:6] == "found kept quarantined minutes speakers poor_alignments".split()
+    assert done.stdout.split()[:6] == "found kept quarantined hours minutes speakers".split()
 
 
 def test_two_files_of_one_id_are_not_one_file(tmp_path):
@@ -127,8 +129,8 @@ def test_the_demo_never_replaces_real_data(combined):
 
 
 def test_find(corpora, tmp_path):
-    assert [name for name, *_ in find(corpora)] == ["gigaspeech", "libritts_r", "vctk", "mls", "my_voices", "plain"]
-    assert [name for name, *_ in find(corpora / "my_voices")] == ["my_voices"]  # one corpus by itself
+    assert [source.name for source in find(corpora)] == ["gigaspeech", "libritts_r", "vctk", "mls", "my_voices", "plain"]
+    assert [source.name for source in find(corpora / "my_voices")] == ["my_voices"]  # one corpus by itself
     assert find(tmp_path) == []
     with pytest.raises(ValueError, match="no corpus in .* accepted are VCTK-Corpus"):
         combine(tmp_path, tmp_path / "data")
@@ -138,7 +140,7 @@ def test_find(corpora, tmp_path):
 
 def test_find_looks_for_official_names_only_in_the_repository(corpora, monkeypatch):
     monkeypatch.setattr(paths, "ROOT", corpora)
-    assert sorted(name for name, *_ in find(None)) == ["gigaspeech", "libritts_r", "mls", "vctk"]
+    assert sorted(source.name for source in find(None)) == ["gigaspeech", "libritts_r", "mls", "vctk"]
 
 
 @pytest.mark.parametrize(
