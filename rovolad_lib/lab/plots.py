@@ -141,8 +141,9 @@ def corpora(summary, utterances, gate, title, path=None):
             axis.set(title="speech" if name == "hours" else name, xticks=[], xlim=(0, 1.3 * summary[name].max() or 1))
         shares = 100 * gate.reindex(order)
         axes[2].hlines(lines, shares["other words"], shares["own words"], color="0.85", linewidth=3, zorder=1)
-        for name, color in (("other words", orange), ("own words", blue)):
-            axes[2].scatter(shares[name], lines, color=color, s=50, label=name, zorder=3, clip_on=False)
+        for name, color, inside, size in (("other words", orange, orange, 40), ("own words", blue, "none", 90)):
+            look = {"edgecolors": color, "facecolors": inside, "s": size, "linewidths": 2}  # one may lie on the other
+            axes[2].scatter(shares[name], lines, label=name, zorder=3, clip_on=False, **look)
         axes[2].set(title="accepted by the gate", xlim=(0, 100), xticks=[0, 50, 100], xticklabels=["0", "50", "100 %"])
         axes[2].legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=10, handletextpad=0)
         for axis, name in zip(axes[3:], spreads, strict=True):
