@@ -131,16 +131,21 @@ def corpora(summary, utterances, gate, title, path=None):
     and any columns to show the spread of, named as they are to be read; gate: DataFrame indexed by corpus, shares
     accepted in the columns `own words` and `other words`; title: the answer, computed; path: picture file or None.
     """
-    order = list(summary.sort_values("hours", ascending=False).index)
+    summary = summary.sort_values("hours", ascending=False)
+    order, lines = list(summary.index), np.arange(len(summary))
     spreads = [name for name in utterances if name != "corpus"]
-    lines, (blue, orange) = np.arange(len(order)), sns.color_palette("colorblind")[:2]
+    blue, orange = sns.color_palette("colorblind")[:2]
+    one_off = (summary.speakers == 0) & (summary.hours > 0)
+    lengths = [f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min" for hours in summary.hours]
+    people = summary.speakers.astype(int).astype(str).mask(one_off, "one-off")
+    shares = 100 * gate.reindex(order)
     with _figure(3 + len(spreads), title, path) as axes:
-        for axis, name, words in ((axes[0], "hours", _hours), (axes[1], "speakers", lambda n: f"{n:.0f}" if n else "one-off")):
-            bars = axis.barh(lines, summary.loc[order, name], color=blue, height=0.6)
-            axis.bar_label(bars, map(words, summary.loc[order, name]), padding=4, fontsize=10, color="0.3")
+        for axis, name, labels in ((axes[0], "hours", lengths), (axes[1], "speakers", people)):
+            axis.bar_label(axis.barh(lines, summary[name], color=blue, height=0.6), labels, padding=4, fontsize=10, color="0.3")
             axis.set(title="speech" if name == "hours" else name, xticks=[], xlim=(0, 1.3 * summary[name].max() or 1))
-        shares = 100 * gate.reindex(order)
         axes[2].hlines(lines, shares["other words"], shares["own words"], color="0.85", linewidth=3, zorder=1)
+        for line in lines[shares.isna().all(axis=1)]:
+            axes[2].annotate("not judged", (4, line), va="center", fontsize=10, color="0.3")
         for name, color, inside, size in (("other words", orange, orange, 40), ("own words", blue, "none", 90)):
             look = {"edgecolors": color, "facecolors": inside, "s": size, "linewidths": 2}  # one may lie on the other
             axes[2].scatter(shares[name], lines, label=name, zorder=3, clip_on=False, **look)
@@ -153,10 +158,6 @@ def corpora(summary, utterances, gate, title, path=None):
         for number, axis in enumerate(axes):
             axis.grid(axis="y", visible=False)
             axis.set(yticks=lines, yticklabels=order if number % 3 == 0 else [], ylim=(len(order) - 0.5, -0.5))
-
-
-def _hours(hours):
-    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
 
 def training_curve(log, path=None, title="training"):

@@ -91,18 +91,19 @@ def test_a_clip_shorter_than_the_lines_has_a_line_for_each_frame():
 
 
 def test_corpora_draws_each_corpus_on_a_line_of_its_own(tmp_path):
-    summary = pd.DataFrame({"hours": [0.05, 1200.0], "speakers": [0, 7]}, index=["small", "large"])
+    summary = pd.DataFrame({"hours": [0.05, 1200.0, 0], "speakers": [0, 7, 0]}, index=["small", "large", "refused"])
     singles = pd.DataFrame({"corpus": ["small", "large"] * 5, "duration (s)": [*range(1, 11)]})
     gate = pd.DataFrame({"own words": [0.9], "other words": [0.2]}, index=["small"])  # the large one was not judged
     plots.corpora(summary, singles, gate, "two corpora", tmp_path / "c.png")
     hours, speakers, accepted, duration = plt.gcf().axes[:4]
-    assert [label.get_text() for label in hours.get_yticklabels()] == ["large", "small"]
-    assert [text.get_text() for text in hours.texts] == ["1,200.0 h", "3.0 min"]
-    assert [text.get_text() for text in speakers.texts] == ["7", "one-off"]
-    assert [bar.get_width() for bar in hours.patches] == [1200, 0.05]
+    assert [label.get_text() for label in hours.get_yticklabels()] == ["large", "small", "refused"]
+    assert [text.get_text() for text in hours.texts] == ["1,200.0 h", "3.0 min", "0.0 min"]
+    assert [text.get_text() for text in speakers.texts] == ["7", "one-off", "0"]
+    assert [bar.get_width() for bar in hours.patches] == [1200, 0.05, 0]
     points = {mark.get_label(): mark.get_offsets().tolist() for mark in accepted.collections[1:]}
     assert points["own words"][1] == [90, 1] and points["other words"][1] == [20, 1] and points["own words"][0][0] is None
-    assert {axis.get_ylim() for axis in (hours, speakers, accepted, duration)} == {(1.5, -0.5)}
+    assert [(text.get_text(), text.xy[1]) for text in accepted.texts] == [("not judged", 0), ("not judged", 2)]
+    assert {axis.get_ylim() for axis in (hours, speakers, accepted, duration)} == {(2.5, -0.5)}
     spans = [body.get_paths()[0].get_extents().intervalx.tolist() for body in duration.collections]
     assert spans == [[2, 10], [1, 9]] and duration.get_title() == "duration (s)"
     assert plt.gcf().get_suptitle() == "two corpora" and (tmp_path / "c.png").stat().st_size > 0
