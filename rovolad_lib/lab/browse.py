@@ -16,13 +16,20 @@ LISTED = 200  # matches in the browser's list; who looks for one of more types m
 def browser(data, speaker=None, words=None, seed=0):
     """Return the utterances that match: as a `panel` where somebody can use it, as a `page` in a headless run.
 
-    data: lab.data.Data; speaker, words: as `matching`; seed: of the page's choice. A front end with a person before it
-    would answer `input()`, and says so in every request; papermill and nbconvert say that they would not.
+    data: lab.data.Data; speaker, words: as `matching`; seed: of the page's choice.
     """
-    kernel = getattr(get_ipython(), "kernel", None)
-    if kernel is not None and kernel.get_parent().get("content", {}).get("allow_stdin"):
+    if attended():
         return panel(data, speaker, words)
     return page(data, drawn(matching(data.table, None, speaker, words), ["corpus", "speaker"], seed=seed))
+
+
+def attended():
+    """Tell whether a person sits before the notebook: their front end would answer `input()`, and every request says so.
+
+    papermill and nbconvert say that they would not; without a kernel there is nobody to ask.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def matching(table, corpus=None, speaker=None, words=None):
@@ -100,6 +107,7 @@ def _options(names):
 def _played(row, folder):
     """Return what a row's players show: who and what, then each voice; a player would clip beyond -1 and 1 too."""
     facts = {"who": _who(row), "words": _said(row), "text": row.text_quality, "split": row.split}
+    facts |= {"robot by": row.robot_method} if isinstance(row.robot_method, str) else {}
     robot = {"robot": manifest.robot_wave(row, folder).clamp(-1, 1)} if isinstance(row.robot_path, str) else {}
     return facts | {"person": manifest.wave(row, folder).clamp(-1, 1)} | robot
 

@@ -8,18 +8,20 @@ import matplotlib.pyplot as plt
 import pandas
 import pytest
 from IPython.display import HTML
+from jupyter_client.manager import start_new_kernel
 
 from rovolad_lib.lab import browse, listen, plots
 from rovolad_lib.lab.data import Data
+from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.speech import manifest
 
 
 @pytest.fixture(scope="module")
 def data(encoded):
     """Speakers a and b in one corpus, two one-off rows in another, the last without words and robot."""
-    table = encoded.data.table.assign(text_quality="exact")
+    table = encoded.data.table.assign(text_quality="exact", robot_method="espeak")
     table.loc[18:, ["corpus", "speaker"]] = ["long", None]
-    table.loc[19, ["text", "robot_path", "align_path"]] = None
+    table.loc[19, ["text", "robot_path", "align_path", "robot_method"]] = None
     return Data(table, encoded.data.folder, "f" * 12, False)
 
 
@@ -53,7 +55,7 @@ def test_drawing_is_fair_and_the_same_for_a_seed(data):
 
 def test_a_page_plays_the_person_and_the_robot(data):
     html = browse.page(data, data.table.iloc[17:])
-    assert re.findall("<th>(.*?)</th>", html.data) == ["who", "words", "text", "split", "person", "robot"]
+    assert re.findall("<th>(.*?)</th>", html.data) == ["who", "words", "text", "split", "robot by", "person", "robot"]
     assert html.data.count("<audio") == 5  # the last row has no robot
     for row in data.table.iloc[17:19].itertuples():
         assert listen.grid([{"": manifest.wave(row, data.folder)}]).data.split('src="')[1].split('"')[0] in html.data
@@ -68,11 +70,23 @@ def test_headless_the_browser_is_a_page_of_what_is_looked_for(data):
     assert "16 of 20" not in browse.browser(data).data and browse.browser(data).data.count("<tr>") == 17
 
 
-@pytest.mark.parametrize(("content", "kind"), [({"allow_stdin": True}, widgets.VBox), ({"allow_stdin": False}, HTML)])
-def test_who_could_answer_gets_the_panel(data, monkeypatch, content, kind):
-    shell = SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: {"content": content}))
-    monkeypatch.setattr(browse, "get_ipython", lambda: shell)
-    assert isinstance(browse.browser(data, "a"), kind)
+def test_a_kernel_knows_whether_somebody_is_there_who_could_answer():
+    manager, client = start_new_kernel(cwd=ROOT)
+    try:
+        said = []
+        for answers in (True, False):  # as JupyterLab asks, and as papermill does
+            code = "from rovolad_lib.lab.browse import attended\nprint(attended())"
+            client.execute_interactive(code, allow_stdin=answers, timeout=60, output_hook=said.append)
+        assert [message["content"]["text"] for message in said if message["msg_type"] == "stream"] == ["True\n", "False\n"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_who_is_there_gets_the_panel(data, monkeypatch):
+    monkeypatch.setattr(browse, "attended", lambda: True)
+    panel = browse.browser(data, "a", "one")
+    assert isinstance(panel, widgets.VBox) and parts(panel).list.options == (("a: one", 2), ("a: one", 12))
 
 
 def test_the_panel_lists_plays_and_draws_what_is_chosen(data):
