@@ -16,11 +16,10 @@ LISTED = 200  # matches in the browser's list; who looks for one of more types m
 def browser(data, speaker=None, words=None, seed=0):
     """Return the utterances that match: as a `panel` where somebody can use it, as a `page` in a headless run.
 
-    data: lab.data.Data; speaker, words: as `matching`; seed: of the page's choice.
+    data: lab.data.Data; speaker, words, errors: as `matching`; seed: of the page's choice.
     """
-    if attended():
-        return panel(data, speaker, words)
-    return page(data, drawn(matching(data.table, None, speaker, words), ["corpus", "speaker"], seed=seed))
+    found = matching(data.table, None, speaker, words)
+    return panel(data, speaker, words) if attended() else page(data, drawn(found, ["corpus", "speaker"], seed=seed))
 
 
 def attended():
@@ -81,7 +80,7 @@ def panel(data, speaker=None, words=None):
 
     def search(_):
         found = matching(data.table, corpus.value, who.value, said.value)
-        count.value = f"{len(found)} utterances" + f", the first {LISTED} are listed" * (len(found) > LISTED)
+        count.value = f"{len(found)} of {len(data.table)} utterances" + f", {LISTED} are listed" * (len(found) > LISTED)
         rows.options = [(f"{_who(row)}: {_said(row)}", row.Index) for row in found.head(LISTED).itertuples()]
         rows.index = 0 if rows.options else None
 
@@ -89,7 +88,7 @@ def panel(data, speaker=None, words=None):
         chosen = data.table.loc[[] if rows.value is None else [rows.value]]
         try:
             players.value, picture.value = page(data, chosen).data, b"".join(_png(row, data) for row in chosen.itertuples())
-        except (OSError, ValueError) as error:  # nobody would see what a callback raises
+        except (OSError, ValueError, RuntimeError) as error:  # nobody would see what a callback raises
             players.value, picture.value = f"{type(error).__name__}: {escape(str(error))}", b""
 
     rows.observe(show, "value")

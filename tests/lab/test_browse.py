@@ -86,13 +86,15 @@ def test_a_kernel_knows_whether_somebody_is_there_who_could_answer():
 def test_who_is_there_gets_the_panel(data, monkeypatch):
     monkeypatch.setattr(browse, "attended", lambda: True)
     panel = browse.browser(data, "a", "one")
+    with pytest.raises(ValueError, match="speaker 'c' has no utterances here; accepted: a, b"):
+        browse.browser(data, "c")
     assert isinstance(panel, widgets.VBox) and parts(panel).list.options == (("a: one", 2), ("a: one", 12))
 
 
 def test_the_panel_lists_plays_and_draws_what_is_chosen(data):
     panel = parts(browse.panel(data))
     assert panel.corpus.options == (("all", ""), ("long", "long"), ("words", "words"))
-    assert len(panel.list.options) == 20 and panel.count.value == "20 utterances" and panel.list.value == 0
+    assert len(panel.list.options) == 20 and panel.count.value == "20 of 20 utterances" and panel.list.value == 0
     assert panel.players.value == browse.page(data, data.table[:1]).data and panel.picture.value[1:4] == b"PNG"
     first = panel.picture.value
     panel.list.index = 3
@@ -106,7 +108,7 @@ def test_the_panel_lists_plays_and_draws_what_is_chosen(data):
     panel.list.index = 1
     assert panel.players.value.count("<audio") == 1 and panel.picture.value == b""
     panel.words.value = "nobody says this"
-    assert panel.count.value == "0 utterances" and panel.list.options == () and "<audio" not in panel.players.value
+    assert panel.count.value == "0 of 20 utterances" and panel.list.options == () and "<audio" not in panel.players.value
     assert not plt.get_fignums()
 
 
@@ -114,14 +116,15 @@ def test_the_panel_begins_with_what_is_asked_for_and_lists_no_more_than_it_says(
     monkeypatch.setattr(browse, "LISTED", 3)
     panel = parts(browse.panel(data, "a", "e"))
     assert panel.speaker.value == "a" and [label for label, _ in panel.list.options] == ["a: five", "a: one", "a: three"]
-    assert panel.count.value == "6 utterances, the first 3 are listed"
+    assert panel.count.value == "6 of 20 utterances, 3 are listed"
 
 
-def test_a_recording_that_is_gone_is_said_in_the_panel(data):
-    lost = Data(data.table.assign(path="gone & lost.wav"), data.folder, "f" * 12, False)
-    panel = parts(browse.panel(lost))
-    assert panel.players.value.startswith("FileNotFoundError: no audio file at ") and "gone &amp; lost.wav" in panel.players.value
-    assert panel.picture.value == b""
+def test_a_recording_that_is_gone_or_broken_is_said_in_the_panel(data):
+    (data.folder / "broken.wav").write_text("no sound", encoding="utf-8")
+    for path, words in {"gone & lost.wav": "FileNotFoundError: no audio file at ", "broken.wav": "LibsndfileError: "}.items():
+        panel = parts(browse.panel(Data(data.table.assign(path=path), data.folder, "f" * 12, False)))
+        assert panel.players.value.startswith(words) and path.replace("&", "&amp;") in panel.players.value
+        assert panel.picture.value == b""
 
 
 def test_an_alignment_carries_the_row_s_words_and_map(data):
