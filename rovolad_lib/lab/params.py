@@ -73,7 +73,11 @@ STUDIO = {
     "voice": Parameter("optional", "name of a shipped voice"),
     "model": Parameter("optional", "file of a denoiser, None takes the corpus' own or the shipped one"),
 }
-TABLE = COMMON | STUDIED | STUDIO
+BROWSER = {
+    "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
+    "words": Parameter("text", "part of the text of the utterances that are shown"),
+}
+TABLE = COMMON | STUDIED | STUDIO | BROWSER
 
 
 class Parameters(SimpleNamespace):

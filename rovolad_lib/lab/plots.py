@@ -11,8 +11,10 @@ import seaborn as sns
 import torch
 
 from rovolad_lib.files import replacing
+from rovolad_lib.speech.audio import SAMPLE_RATE, log_mel
 
 WIDTH = 9.0  # inches; GitHub shows a README picture about 900 pixels wide
+LINES = 60  # of an alignment, from end to end
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook"),
@@ -114,6 +116,67 @@ def spectrograms(waves, path=None, sample_rate=16000, title=""):
             axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
 
 
+def alignment(person, robot, frame_map, title="", path=None):
+    """Plot the log-mel spectrograms of a person above a robot, with lines between the moments that belong together.
+
+    person, robot: (S,) waves at 16 kHz; frame_map: (F,) int, the robot's 10 ms frame for each of the person's;
+    title: the words; path: picture file or None.
+    """
+    waves = {"person": person, "robot": robot}
+    seconds = max(map(len, waves.values())) / SAMPLE_RATE
+    with _figure(3, "", path, nrows=3, ncols=1, figsize=(WIDTH, 4.2), height_ratios=(3, 1, 3)) as (top, between, bottom):
+        for axis, (name, wave) in zip((top, bottom), waves.items(), strict=True):
+            mel = log_mel(wave).numpy()  # (80, F)
+            axis.imshow(mel, extent=(0, mel.shape[1] / 100, 0, 80), cmap="magma", origin="lower", aspect="auto")
+            axis.set(xlim=(0, seconds), yticks=[], ylabel=name)
+            axis.grid(False)
+        moments = np.linspace(0, len(frame_map) - 1, LINES).round().astype(int)
+        ends = np.stack([moments, np.asarray(frame_map)[moments]], 1) / 100  # (lines, 2) in seconds
+        between.plot(ends.T, [1, 0], color="0.45", linewidth=0.7)
+        between.set(xlim=(0, seconds), ylim=(0, 1))
+        between.set_axis_off()
+        top.tick_params(labelbottom=False)
+        bottom.set_xlabel("time (s)")
+        top.set_title(textwrap.fill(title, 100), pad=8)
+        between.figure.get_layout_engine().set(h_pad=0, hspace=0, rect=(0, 0, 1, 0.98))  # lines touch what they join
+
+
+def corpora(summary, utterances, gate, title, path=None):
+    """Plot what the corpora hold, one line a corpus: hours, speakers, words that the gate accepts; length, rate, level.
+
+    summary: DataFrame indexed by corpus with `hours` and `speakers`; utterances: DataFrame of single ones with `corpus`
+    and any columns to show the spread of, named as they are to be read; gate: DataFrame indexed by corpus, shares
+    accepted in the columns `own words` and `other words`; title: the answer, computed; path: picture file or None.
+    """
+    summary = summary.sort_values("hours", ascending=False)
+    order, lines = list(summary.index), np.arange(len(summary))
+    spreads = [name for name in utterances if name != "corpus"]
+    blue, orange = sns.color_palette("colorblind")[:2]
+    one_off = (summary.speakers == 0) & (summary.hours > 0)
+    lengths = [f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min" for hours in summary.hours]
+    people = summary.speakers.astype(int).astype(str).mask(one_off, "one-off")
+    shares = 100 * gate.reindex(order)
+    with _figure(3 + len(spreads), title, path) as axes:
+        for axis, name, labels in ((axes[0], "hours", lengths), (axes[1], "speakers", people)):
+            axis.bar_label(axis.barh(lines, summary[name], color=blue, height=0.6), labels, padding=4, fontsize=10, color="0.3")
+            axis.set(title="speech" if name == "hours" else name, xticks=[], xlim=(0, 1.3 * summary[name].max() or 1))
+        axes[2].hlines(lines, shares["other words"], shares["own words"], color="0.85", linewidth=3, zorder=1)
+        for line in lines[shares.isna().all(axis=1)]:
+            axes[2].annotate("not judged", (4, line), va="center", fontsize=10, color="0.3")
+        for name, color, inside, size in (("other words", orange, orange, 40), ("own words", blue, "none", 90)):
+            look = {"edgecolors": color, "facecolors": inside, "s": size, "linewidths": 2}  # one may lie on the other
+            axes[2].scatter(shares[name], lines, label=name, zorder=3, clip_on=False, **look)
+        axes[2].set(title="accepted by the gate", xlim=(0, 100), xticks=[0, 50, 100], xticklabels=["0", "50", "100 %"])
+        axes[2].legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=10, handletextpad=0)
+        for axis, name in zip(axes[3:], spreads, strict=True):
+            look = {"color": sns.light_palette(blue)[2], "linewidth": 0.8, "inner": "box", "inner_kws": {"box_width": 4}}
+            sns.violinplot(utterances, y="corpus", x=name, order=order, ax=axis, cut=0, density_norm="width", **look)
+            axis.set(title=name, xlabel="", ylabel="")
+        for number, axis in enumerate(axes):
+            axis.grid(axis="y", visible=False)
+            axis.set(yticks=lines, yticklabels=order if number % 3 == 0 else [], ylim=(len(order) - 0.5, -0.5))
+
+
 def training_curve(log, path=None, title="training"):
     """Plot a training log, one panel per column.
 
@@ -131,12 +194,16 @@ def training_curve(log, path=None, title="training"):
 
 
 @contextmanager
-def _figure(panels, title, path, footer=""):
-    """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook."""
+def _figure(panels, title, path, footer="", **options):
+    """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook.
+
+    options: of `plt.subplots`, in the place of the house's.
+    """
     columns = min(panels, 3)
     rows = -(-panels // columns)
+    size = {"nrows": rows, "ncols": columns, "figsize": (WIDTH, 0.9 + 2.8 * rows), "squeeze": False}
     with plt.rc_context(STYLE):
-        figure, grid = plt.subplots(rows, columns, figsize=(WIDTH, 0.9 + 2.8 * rows), squeeze=False)
+        figure, grid = plt.subplots(**size | options)
         for axis in grid.flat[panels:]:
             axis.set_axis_off()
         yield list(grid.flat[:panels])
