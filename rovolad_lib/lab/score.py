@@ -18,7 +18,7 @@ def testable(encoded, split):
 
     ValueError for a corpus without any, which cannot be scored.
     """
-    table = encoded.data.table[encoded.data.table.split == split]
+    table = encoded.data.table[(encoded.data.table.split == split) & encoded.data.table.text.notna()]
     texts = table.groupby("speaker").text.transform("nunique")
     rows = table.index[texts.fillna(0) > 1].tolist()
     if not rows:

@@ -105,7 +105,8 @@ def encode(data, model, lose=2):
     path = data.folder / "latents" / f"{name}.safetensors"
     held = latents.encode(data.table, data.folder, model.encode, path, model.hop)
     table = data.table
-    trained = table.index[table.split == "train"].tolist()
+    said = table.robot_method == "espeak"  # a flattened recording would teach to keep a voice, not to give one
+    trained = table.index[(table.split == "train") & (said if said.any() else True)].tolist()
     gone = _lost_words(table.loc[trained], lose)
     lost = [i for i in table.index if (table.speaker[i], table.text[i]) in gone]
     return Encoded(data, model, held, [i for i in trained if i not in set(lost)], lost)

@@ -22,7 +22,7 @@ def _row(folder, i, speaker, text, split):
     said = {"id": str(i), "speaker": speaker, "text": text, "split": split, "language": "en"}
     files = {"path": f"{i}.wav", "robot_path": f"r{i}.wav", "align_path": f"{i}.npy"}
     times = {"start": 0.0, "end": samples / 16000, "duration": samples / 16000}
-    return said | files | times | {"corpus": "words", "source": "s", "licence": "l"}
+    return said | files | times | {"corpus": "words", "source": "s", "licence": "l", "robot_method": "espeak"}
 
 
 @pytest.fixture(scope="package")

@@ -55,6 +55,8 @@ def test_to_be_scored_is_who_has_other_words_in_the_split(encoded):
     assert score.testable(encoded, "val_seen") == list(range(10, 20))
     one_word = changed(encoded, text={i: "one" for i in range(15, 20)})
     assert score.testable(one_word, "val_seen") == list(range(10, 15))
+    untold = changed(encoded, text={12: None})  # the robot could not say it
+    assert score.testable(untold, "val_seen") == [10, 11, *range(13, 20)]
     nobody = changed(encoded, speaker={i: None for i in range(10, 15)})
     assert score.testable(nobody, "val_seen") == list(range(15, 20))
     lone = changed(encoded, split={i: "test_seen" for i in (13, 15, 16)})

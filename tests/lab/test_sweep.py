@@ -45,6 +45,16 @@ def test_lost_words_are_in_no_training_and_in_every_split(encoded):
     assert [p.name for p in held] == [f"{'f' * 12}-{encoded.autoencoder.fingerprint()}-{made}.safetensors"]
 
 
+def test_flattened_recordings_teach_nobody_unless_there_is_nothing_else(encoded):
+    def kept(rows):
+        table = encoded.data.table.copy()
+        table.loc[rows, "robot_method"] = "flatten"
+        return sweep.encode(replace(encoded.data, table=table), encoded.autoencoder).keep
+
+    assert set(encoded.keep) - set(kept(rows=[encoded.keep[0]])) == {encoded.keep[0]}
+    assert kept(rows=slice(None)) == encoded.keep
+
+
 def test_a_smoke_fit_is_trained_noted_and_loaded(encoded, tmp_path):
     setting = sweep.Setting(pad="even", references=2)
     model, done = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
