@@ -2,6 +2,7 @@
 
 import ast
 import subprocess
+import sys
 import tomllib
 
 import nbformat
@@ -134,3 +135,9 @@ def test_the_makefile_names_the_scores_of_every_metrics_package():
     (line,) = [line for line in text.splitlines() if line.startswith("SCORES := ")]
     packages = [pair.rpartition("=")[0] for pair in line.removeprefix("SCORES := ").split()]
     assert packages == project()["optional-dependencies"]["metrics"]
+
+
+def test_the_linter_finds_nothing():
+    command = [sys.executable, "-m", "ruff", "check", "."]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    assert answer.returncode == 0, answer.stdout
