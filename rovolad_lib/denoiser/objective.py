@@ -170,12 +170,12 @@ def answerable(*priors, target="preconditioned", **objective):
     "preconditioned" without noise: x_t and y give x0 away and nothing is left to say. "eps" where noise drowns the signal at
     t = 1: an estimate of x0 multiplies its errors by c / b.
     """
-    for prior in priors:
+    for prior, name in ((prior, type(prior).__name__) for prior in priors):
         if target == "preconditioned" and prior.coefficients(0.5)[2] == 0:
-            raise ValueError(f"{prior} holds no noise; with it the target must be one of {', '.join(TARGETS)}")
+            raise ValueError(f"{name}(noise=0) holds no noise; with it the target must be one of {', '.join(TARGETS)}")
         _, b, c = prior.coefficients(1.0)
         if target == "eps" and b < 1e-3 * c:
-            raise ValueError(f"target 'eps' with b / c = {float(b / c):.1e} at t = 1 of {prior}; accepted: 1e-3 or more, as of a "
+            raise ValueError(f"target 'eps' with b / c = {float(b / c):.1e} at t = 1 of {name}; accepted: 1e-3 or more, as of a "
                              "gaussian of schedule scaled_linear or ddpm_linear, or a bridge")  # fmt: skip
 
 
