@@ -168,7 +168,8 @@ def answerable(*priors, target="preconditioned", **objective):
     """Raise ValueError where a target says nothing of x0 on the path of one of the priors.
 
     "preconditioned" without noise: x_t and y give x0 away and nothing is left to say. "eps" where noise drowns the signal at
-    t = 1: an estimate of x0 multiplies its errors by c / b.
+    t = 1: an estimate of x0 multiplies its errors by c / b. priors: of diffusion.priors; target: as of Estimator, whose other
+    options are not looked at.
     """
     for prior, name in ((prior, type(prior).__name__) for prior in priors):
         if target == "preconditioned" and prior.coefficients(0.5)[2] == 0:
