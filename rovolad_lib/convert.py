@@ -1,16 +1,17 @@
 """Text or a recording in, recordings of a voice beside it, speech in that voice out."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
 from rovolad_lib.autoencoder.model import SHIPPED, Autoencoder
 from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.denoiser.objective import Estimator
+from rovolad_lib.denoiser.objective import Estimator, answerable
 from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.guidance import guided
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
-from rovolad_lib.diffusion.schedules import check, gamma, grid
+from rovolad_lib.diffusion.schedules import as_double, check, gamma, grid
 from rovolad_lib.speech import robot as espeak
 from rovolad_lib.speech.audio import SAMPLE_RATE, load, save, set_level
 from rovolad_lib.speech.batches import pad
@@ -28,27 +29,36 @@ def prior_of(named, under=None):
 
     named: gaussian | robot | mixed | both, or a dict {"name": one of them, further arguments of its class}, where `schedule`
     stands for gamma (a name, or a dict of the arguments of `schedules.gamma`), and of both {"name": "both", "gaussian":
-    {...}, "robot": {...}}; under: which of both (None: robot). ValueError names the accepted ones.
+    {...}, "robot": {...}}; under: which of both (None: robot). ValueError names the accepted ones, of the arguments too.
     """
     options = {"name": named} if isinstance(named, str) else dict(named)
-    name = options.pop("name")
+    name = options.pop("name", None)
     if name not in (*PRIORS, "both"):
         raise ValueError(f"prior must be one of {', '.join(PRIORS)}, both, got {name!r}")
     accepted = BOTH if name == "both" else (name,)
     if under is not None and under not in accepted:
         raise ValueError(f"prior {under!r} of a model trained with prior {name!r}; accepted: {', '.join(accepted)}")
     if name == "both":
+        _known(options, BOTH, "prior 'both'")
         name = under or "robot"
         options = dict(options.get(name, {}))
+    accepted = [field.name.replace("gamma", "schedule") for field in fields(PRIORS[name][0]) if field.name != "eta"]
+    _known(options, accepted, f"prior {name!r}")
     if schedule := options.pop("schedule", None):
         options["gamma"] = gamma(**({"name": schedule} if isinstance(schedule, str) else schedule))
     kind, sampler = PRIORS[name]
     return kind(**options), sampler
 
 
+def _known(options, accepted, of):
+    """Raise ValueError where an argument is not among the accepted ones."""
+    if unknown := [name for name in options if name not in accepted]:
+        raise ValueError(f"{', '.join(unknown)}: no argument of {of}; accepted: {', '.join(accepted)}")
+
+
 def priors_of(named):
     """Return the tuple of priors that a network of parameter `prior` learns."""
-    name = named if isinstance(named, str) else named["name"]
+    name = named if isinstance(named, str) else named.get("name")
     return tuple(prior_of(named, under)[0] for under in BOTH) if name == "both" else (prior_of(named)[0],)
 
 
@@ -80,21 +90,27 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
     rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice (text, text_mask, speaker);
     options: the sampler's own (order, eta, form, solver, variance, boot ...).
-    Returns a list of (E, T). With masks a result does not depend on its batch.
+    Returns a list of (E, T). With masks a result does not depend on its batch. Errors: ValueError.
     """
     check(sampler, "sampler", samplers.SAMPLERS)
-    device = next(model.parameters()).device
-    stride = model.stride
-    length = None if masked else -(-max(length, *(r.shape[1] for r in robots)) // stride) * stride
+    frames, objective = [r.shape[1] for r in robots], model.notes.get("objective", {})
+    if not robots or len(contexts) != len(robots) or not all(frames):
+        raise ValueError(f"{len(robots)} robots of {frames} frames and {len(contexts)} contexts; accepted: one context each, "
+                         "and robots of a frame or more")  # fmt: skip
+    answerable(prior, **objective)
+    times = grid(steps, spacing, prior) if isinstance(spacing, str) else as_double(spacing)
+    if times[0] < 1 and prior.coefficients(1.0)[2] == 0:
+        raise ValueError(f"times begin at {float(times[0]):.4g}; accepted: 1, for {prior} starts without noise, as x_1 only")
+    device, stride = next(model.parameters()).device, model.stride
+    length = None if masked else -(-max(length or 0, *frames) // stride) * stride
     robot, real = (k.to(device) for k in pad(robots, mode, length, stride))
     mask = real if masked else None
     context, heard = (k.to(device) for k in pad(contexts, "post", None, model.config["patch"]))
     if not heard.shape[1]:
         context = heard = None
-    estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **model.notes.get("objective", {}))
+    estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **objective)
     y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
-
-    given = {"robot": robot, "mask": mask, "windows": True}  # a clip may be longer than the network has frames for
+    given = {"robot": robot, "mask": mask}
 
     def denoise(x, t):
         return estimate(x, t, y, context=context, context_mask=heard, **given, **(told or {}))
@@ -104,11 +120,10 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
         return estimate(x - a * (y - blank), t, blank, **given)
 
     first = real.byte().argmax(1).tolist()
-    seeds, lengths = [seed * 1_000_003 + i for i in range(len(robots))], [r.shape[1] for r in robots]
-    noise = Noise(seeds, lengths, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
+    seeds = [seed * 1_000_003 + i for i in range(len(robots))]
+    noise = Noise(seeds, frames, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
     walk = getattr(samplers, sampler)
     start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
-    times = grid(steps, spacing, prior) if isinstance(spacing, str) else spacing
     result = walk(both, start, times, prior, y, noise, callback, **options)
     return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
 
@@ -117,7 +132,10 @@ def _kind(model, prior, items, device):
     """Return (N,) long, which of its priors a network of several is told, or None for a network of one."""
     if model.config["priors"] == 1:
         return None
-    return torch.full((items,), BOTH.index("gaussian" if isinstance(prior, Gaussian) else "robot"), device=device)
+    of = [isinstance(prior, PRIORS[name][0]) for name in BOTH]
+    if not any(of):
+        raise ValueError(f"{prior} is none that a network of both was told of; accepted: {', '.join(BOTH)}")
+    return torch.full((items,), of.index(True), device=device)
 
 
 def padding(model):
@@ -178,12 +196,20 @@ class Converter:
         return wave / wave.abs().max().clamp(min=1)
 
     def voice(self, reference):
-        """Return the context (E, T2) of one or several references, at most 6 s."""
+        """Return the context (E, T2) of one or several references, whose order is irrelevant: about 6 s in all.
+
+        Of each an equal share, in whole patches: a token that heard the seam of two would know their order.
+        """
         items = reference if isinstance(reference, (list, tuple)) else [reference]
         if not items:
             raise ValueError("reference is empty; give one or several recordings of the voice")
-        share = -(-CONTEXT_FRAMES // len(items))  # every reference is heard
-        return torch.cat([self._encode(_wave(r))[:, :share] for r in items], dim=1)[:, :CONTEXT_FRAMES]
+        patch = self.denoiser.config["patch"]
+        share = max(CONTEXT_FRAMES // len(items) // patch, 1)  # every reference is heard
+        parts = [self._encode(_wave(r)) for r in items]
+        parts = [part[:, : min(part.shape[1] // patch, share) * patch] for part in parts]
+        if not any(part.shape[1] for part in parts):
+            raise ValueError(f"none of {len(parts)} references has {patch} frames of sound, the least that is heard")
+        return torch.cat(parts, dim=1)
 
     def save(self, path, wave):
         """Write a result as FLAC or WAV with a tag that says it is synthetic."""

@@ -81,6 +81,8 @@ def test_without_masks_the_whole_length_is_speech(denoiser):
         n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)
     }
     assert {z.shape for z in made.values()} == {(6, 9)}
+    free = sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False)[0]  # to the longest item
+    assert torch.equal(made[4], free)
     assert torch.equal(made[4], made[10]) and not near(made[10], made[20], 1e-3)  # at least the item; padding is heard
 
 
@@ -144,6 +146,49 @@ def test_every_choice_of_the_sampler_can_be_made(denoiser, prior, sampler, spaci
     assert not near(got, plain, 1e-3)
 
 
+STEPS = [
+    ("gaussian", "ddpm", {}), ("gaussian", "ddim", {"eta": 0.5}), ("robot", "bridge_sde", {}), ("robot", "bridge_ode", {}),
+    ("mixed", "heun", {}),
+    *((p, s, {"order": o, "form": f}) for p in ("gaussian", "robot") for s in ("dpm_solver", "dpm_solver_pp") for o in (2, 3)
+      for f in ("multistep", "singlestep")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prior", "sampler", "options"), STEPS)
+def test_no_sampler_lets_a_result_depend_on_its_batch(denoiser, prior, sampler, options):
+    model, (kind, _) = denoiser(), prior_of(prior)
+    robots, contexts, options = items(FRAMES), items(HEARD), {"sampler": sampler, "steps": 4, "guidance": 1.5} | options
+    for k in (0, 2, 3):
+        turned = [x[k:] + x[:k] for x in (robots, contexts)]
+        batch, alone = sample(model, kind, *turned, **options)[0], sample(model, kind, [robots[k]], [contexts[k]], **options)[0]
+        assert near(batch, alone)
+
+
+def test_times_that_leave_out_the_start_of_a_bridge_are_refused(denoiser):
+    """It would take y, which is x_1, for a noisy state of a time before: wrong means and no variance."""
+    model, given = denoiser(), (items([8]), items([6]))
+    for spacing in ("leading", torch.tensor([0.9, 0.5, 0.0]), [0.9, 0.5, 0.0]):
+        for named in ("robot", {"name": "robot", "end": "zero"}, {"name": "robot", "kind": "gmax"}):
+            with pytest.raises(ValueError, match=r"times begin at 0\.\d+; accepted: 1, for Bridge.*starts without noise"):
+                sample(model, prior_of(named)[0], *given, sampler="ddim", spacing=spacing)
+        assert sample(model, Gaussian(), *given, sampler="ddim", spacing=spacing)[0].isfinite().all()
+
+
+def test_what_does_not_fit_together_is_refused(denoiser):
+    model, bridge = denoiser(), Bridge()
+    for robots, contexts, said in (
+        ([], [], r"0 robots of \[\] frames and 0 contexts"),
+        (items([8]), items([6, 5]), r"1 robots of \[8\] frames and 2 contexts"),
+        (items([8, 0]), items([6, 5]), r"2 robots of \[8, 0\] frames and 2 contexts"),
+    ):
+        with pytest.raises(ValueError, match=said + "; accepted: one context each, and robots of a frame or more"):
+            sample(model, bridge, robots, contexts, sampler="ddim")
+    blown = denoiser(objective={"target": "eps"})
+    with pytest.raises(ValueError, match="target 'eps' with b / c = 3.2e-05 at t = 1 of Gaussian"):
+        sample(blown, Gaussian(), items([8]), items([6]), sampler="ddim")
+    assert sample(blown, bridge, items([8]), items([6]), sampler="ddim")[0].isfinite().all()
+
+
 def test_times_can_be_given(denoiser):
     model, (kind, sampler) = denoiser(), prior_of("robot")
     made = [sample(model, kind, items([8]), items([6]), sampler=sampler, seed=2, spacing=s)[0] for s in ("uniform", grid(4))]
@@ -172,6 +217,8 @@ def test_a_network_of_both_priors_is_told_which():
         got = sample(model, kind, items([8]), items([6]), sampler=sampler, steps=4, seed=2)[0]
         wanted, other = (manual(model, kind, sampler, grid(4), told=torch.tensor([k])) for k in (told, 1 - told))
         assert torch.equal(got, wanted) and not near(got, other, 1e-3)
+    with pytest.raises(ValueError, match="Mixed.*none that a network of both was told of; accepted: gaussian, robot"):
+        sample(model, Mixed(), items([8]), items([6]), sampler="ddim")
 
 
 @pytest.mark.parametrize("objective", [
@@ -199,6 +246,19 @@ def test_a_prior_is_named():
     assert priors_of(both) == (Gaussian(scale=0.5), Bridge(2.0)) and priors_of("mixed") == (Mixed(),)
     with pytest.raises(ValueError, match="prior 'gaussian' of a model trained with prior 'robot'; accepted: robot"):
         prior_of("robot", "gaussian")
+
+
+@pytest.mark.parametrize(("named", "said"), [
+    ({"name": "both", "gausian": {"scale": 0.5}}, "gausian: no argument of prior 'both'; accepted: gaussian, robot"),
+    ({"name": "both", "noise": 0.5}, "noise: no argument of prior 'both'; accepted: gaussian, robot"),
+    ({"name": "both", "gaussian": {"noise": 0.5}}, "noise: no argument of prior 'gaussian'; accepted: schedule, scale"),
+    ({"name": "robot", "schedule": "linear"}, "schedule: no argument of prior 'robot'; accepted: noise, kind, constants, end"),
+    ({"name": "mixed", "kind": "vp"}, "kind: no argument of prior 'mixed'; accepted: noise, form, schedule"),
+    ({"noise": 1.0}, "prior must be one of gaussian, robot, mixed, both, got None"),
+])  # fmt: skip
+def test_a_misspelt_prior_is_refused(named, said):
+    with pytest.raises(ValueError, match=said):
+        priors_of(named)
 
 
 def wave(samples, seed=0):
@@ -251,7 +311,7 @@ def test_a_network_trained_without_masks_hears_its_own_length(denoiser, codec, c
     assert padding(converter.denoiser) == {"mode": "post", "masked": True, "length": None}
     said, options = unmasked.robot("One."), {"sampler": "bridge_sde", "steps": 2, **padding(unmasked.denoiser)}
     made = unmasked("One.", wave(8000, 8000), steps=2)
-    robot, voice = (codec.encode(set_level(w)[None])[0] for w in (said, wave(8000, 8000)))
+    robot, voice = codec.encode(set_level(said)[None])[0], unmasked.voice(wave(8000, 8000))
     latents = sample(unmasked.denoiser, unmasked.prior, [robot], [voice], **options)[0]
     assert robot.shape[1] < 120 and latents.shape == robot.shape
     wanted = codec.decode(latents[None], iterations=16)[0, : len(said)]
@@ -270,12 +330,25 @@ def test_a_voice_is_its_recordings_joined_to_six_seconds(converter):
 @pytest.mark.parametrize("count", [2, 3, 7])
 def test_every_reference_of_a_voice_is_heard_for_as_long(converter, count):
     long = [wave(80000, k) for k in range(count)]
-    share = -(-300 // count)
-    wanted = torch.cat([converter.voice(w)[:, :share] for w in long], dim=1)[:, :300]
-    assert torch.equal(converter.voice(long), wanted) and wanted.shape == (6, 300)
-    short = converter.voice([wave(3200, 9), *long[1:]])
-    assert torch.equal(short[:, :10], converter.voice(wave(3200, 9)))
-    assert torch.equal(short[:, 10 : 310 - share], wanted[:, share:])
+    share = 300 // count // 2 * 2  # whole patches
+    wanted = torch.cat([converter.voice(w)[:, :share] for w in long], dim=1)
+    assert torch.equal(converter.voice(long), wanted) and wanted.shape == (6, share * count)
+    short = converter.voice([wave(3300, 9), *long[1:]])  # 11 frames
+    assert torch.equal(short[:, :10], converter.voice(wave(3300, 9)))
+    assert torch.equal(short[:, 10:], wanted[:, share:])
+
+
+def test_the_order_of_references_is_irrelevant(converter):
+    one, two, three = wave(8000, 1), wave(9700, 2), wave(4000, 3)  # 25, 31 and 13 frames: a patch is two
+    assert converter.voice([one, two, three]).shape == (6, 24 + 30 + 12)
+    made = [converter("Yes.", voices, steps=2) for voices in ([one, two, three], [three, one, two])]
+    assert near(*made)
+    many = [wave(800, k) for k in range(160)]
+    assert converter.voice(many).shape == (6, 320)  # a patch of each, however many
+    assert near(converter.voice(many).mean(1), converter.voice(many[::-1]).mean(1))
+    assert converter.voice([one, wave(300, 4)]).shape == (6, 24)
+    with pytest.raises(ValueError, match="none of 2 references has 2 frames"):
+        converter.voice([wave(300, 4), wave(200, 5)])
 
 
 def test_the_sampler_s_options_reach_it_from_outside(converter, files):

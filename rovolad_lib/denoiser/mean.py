@@ -17,8 +17,11 @@ class PriorMean(nn.Module):
     Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a
     clip's own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by
     `fit`. Before it the weight is zero, so y is the context's mean alone. Of y only the context's mean tells the voice: it
-    goes where the context is dropped, and what the robot says stays.
+    goes where the context is dropped, and what the robot says stays. `moments`: of the last `fit`, mean squares of x0 and y,
+    mean of x0 y, then both without the context's mean, an own one for each channel: 5 lists of E, for the notes of a model.
     """
+
+    moments = None
 
     def __init__(self, channels):
         super().__init__()
@@ -70,6 +73,7 @@ class PriorMean(nn.Module):
         left = power - 2 * (solution * cross).sum(dim=0) + (solution * (gram @ solution)).sum(dim=0)
         self.weight.copy_(solution.T.unflatten(1, (channels, 3)))
         self.residual.copy_(left / frames)
+        self.moments = (sum(self._products(*item) for item in items) / frames).tolist()
         return 1 - float(left.sum() / power.sum())
 
     def _equations(self, robot, target, mean=None):
@@ -86,6 +90,13 @@ class PriorMean(nn.Module):
             target = target - mean.to(target)[:, None]
         windows = F.pad(self._centred(robot), (1, 1)).unfold(1, 3, 1)  # (E, T, 3)
         return windows.permute(0, 2, 1).flatten(0, 1), target
+
+    def _products(self, robot, target, mean=None):
+        """Return the sums over an item's frames that `moments` is made of: (5, E) in float64."""
+        robot, target = robot.to(self.weight), target.to(self.weight).double()
+        blank = self(robot[None])[0].double()
+        y = blank if mean is None else blank + mean.to(blank)[:, None]
+        return torch.stack((target * target, y * y, target * y, blank * blank, target * blank)).sum(dim=-1)
 
     def _centred(self, robot, mask=None):
         """Return the robot less its overall mean, zero on masked frames: (N, E, T)."""

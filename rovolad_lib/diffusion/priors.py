@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 
 from rovolad_lib.diffusion.schedules import as_double, check, gamma_cosine, like, over_items
-from rovolad_lib.diffusion.targets import target as target  # priors and targets are promised together
-from rovolad_lib.diffusion.targets import x0_from as x0_from
 
 
 class Prior:
@@ -42,7 +40,7 @@ class Prior:
     def time(self, log_snr):
         """Return the time at which ln(b_t / c_t) has the given value: a tensor like log_snr, by bisection."""
         value = as_double(log_snr).exp()
-        if torch.isinf(self.log_snr(0.5)):
+        if self.log_snr(torch.full_like(value, 0.5)).isinf().any():
             raise ValueError(f"{self} holds no noise, so it has no time for a signal-to-noise ratio")
         low, high = torch.zeros_like(value), torch.ones_like(value)
         for _ in range(60):  # float64 has 53 bits
@@ -71,6 +69,10 @@ class Gaussian(Prior):
     gamma: Callable = gamma_cosine
     scale: float = 1.0
     uses_y = False
+
+    def __post_init__(self):
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale={self.scale}; accepted: above 0")
 
     def _path(self, t):
         gamma = self.gamma(t)
@@ -142,6 +144,11 @@ class Bridge(Prior):
         if not self.noise >= 0:
             raise ValueError(f"noise={self.noise}; accepted: 0 or more")
         check(self.end, "end", ("robot", "zero"))
+        first, second = self.constants or _BRIDGES[self.kind]
+        sound = first > 0 and second > 1 if self.kind == "ve" else min(first, second) >= 0 < first + second
+        if not sound or not math.isfinite(first + second):
+            wanted = "c above 0 and k above 1" if self.kind == "ve" else "beta_0 and beta_1 from 0, not both 0"
+            raise ValueError(f"constants {self.constants} of kind {self.kind!r}; accepted: {wanted}")
 
     @property
     def uses_y(self):

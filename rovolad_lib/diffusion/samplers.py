@@ -70,11 +70,14 @@ def bridge_ode(denoise, x, times, prior, y=None, noise=None, callback=None, boot
     return _walk(denoise, x, times, prior, y, noise, callback, boot=boot)
 
 
-def dpm_solver(denoise, x, times, prior, y=None, noise=None, callback=None, boot=True, **options):
-    """Sample by DPM-Solver, which extrapolates the noise estimate; options of `dpm_solver_pp`, without eta.
+def dpm_solver(denoise, x, times, prior, y=None, noise=None, callback=None, eta=0.0, boot=True, **options):
+    """Sample by DPM-Solver, which extrapolates the noise estimate; options of `dpm_solver_pp`, but eta is 0.
 
+    Where b is small it multiplies errors: "singlestep" of order 3 leaves 2e-3 in float32 at 4 steps of gamma_linear.
     source: Lu 2022 (arXiv 2206.00927), algorithms 1 and 2, and its public code for the multistep form.
     """
+    if eta:
+        raise ValueError(f"eta={eta} with dpm_solver; accepted: 0, or dpm_solver_pp with order=1")
     correct = _solver("eps", prior, y, times, **options)
     return _walk(denoise, x, times, prior, y, noise, callback, correct=correct, boot=boot)
 
@@ -165,7 +168,8 @@ def _multistep(space, y, order, solver, factor, end):
     history = deque(maxlen=3)  # (lam, estimate), the newest first
 
     def correct(predict, step, s, t, x, x0, following):
-        history.appendleft((s.lam, _estimate(space, x, x0, y, s)))
+        estimate = x0 if space == "x0" else (x - s.b * x0 - (s.a * y if s.a else 0)) / s.c  # or the noise that x0 implies
+        history.appendleft((s.lam, estimate))
         usable = min(order, len(history), end - step)
         if usable == 1:
             return following
@@ -193,24 +197,18 @@ def _singlestep(space, prior, y, times, order, solver):
 
     def correct(predict, step, s, t, x, x0, following):
         phi1, phi2, _ = _weights(space, s, t)
-        start = _estimate(space, x, x0, y, s)
-        u = _hop(x, x0, y, s, inner[0][step])
-        first = _estimate(space, u, predict(u, inner[0][step]), y, inner[0][step]) - start
+        first = change(inner[0][step], predict(_hop(x, x0, y, s, inner[0][step]), inner[0][step]), x0)
         if order == 2:
             return following + (phi1 / 2 if solver == "midpoint" else phi2) * first / shares[0]
         point = inner[1][step]
-        u = _hop(x, x0, y, s, point) + _weights(space, s, point)[1] * (shares[1] / shares[0]) * first
-        second = _estimate(space, u, predict(u, point), y, point) - start
+        moved = _weights(space, s, point)[1] * (shares[1] / shares[0]) * first
+        second = change(point, predict(_hop(x, x0, y, s, point) + moved, point), x0, moved)
         return following + phi2 * second / shares[1]
 
+    def change(point, estimate, x0, moved=0.0):  # of noise by way of x0: as a difference it cancels where b is small
+        return estimate - x0 if space == "x0" else (point.b * (x0 - estimate) + moved) / point.c
+
     return correct
-
-
-def _estimate(space, x, x0, y, s):
-    """Return what a solver extrapolates: the x0 estimate, or the noise that it implies at s; (N, E, T)."""
-    if space == "x0":
-        return x0
-    return (x - s.b * x0 - (s.a * y if s.a else 0)) / s.c
 
 
 def _weights(space, s, t):

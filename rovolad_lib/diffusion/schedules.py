@@ -73,7 +73,8 @@ def gamma_table(t, alphas_cumprod):
     """
     table = as_double(alphas_cumprod)
     knots = torch.cat([table.new_ones(1), table])  # (steps + 1,)
-    position = as_double(t).to(knots.device) * len(table)
+    position = as_double(t) * len(table)
+    knots = knots.to(position.device)  # and not t to the table, which would wait for a GPU at every evaluation
     nearest = position.round()
     position = torch.where(
         (position - nearest).abs() < 1e-9, nearest, position

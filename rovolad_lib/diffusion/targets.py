@@ -33,8 +33,8 @@ def x0_from(kind, prior, output, x_t, y, t, moments=UNIT):
     """Return the clean latents that a network's output stands for; the inverse of `target`; (N, E, T).
 
     output, x_t: (N, E, T); y: (N, E, T), or None where the prior has no use for it; t: (N,); moments: as for `target`.
-    Limits: "eps" multiplies errors by c / b, says nothing where b = 0 (a bridge at t = 1) and gives 0 there; "residual"
-    at t = 0 gives x_t.
+    Limits: "eps" multiplies errors by c / b and says nothing where b = 0 (a bridge at t = 1): y stands in there, or 0 where
+    the path does not lead to it; "residual" at t = 0 gives x_t.
     """
     check(kind, "target", TARGETS)
     if kind == "x0":
@@ -44,7 +44,8 @@ def x0_from(kind, prior, output, x_t, y, t, moments=UNIT):
     a, b, c = (over_items(value, x_t) for value in prior.coefficients(as_double(t)))
     noisy = x_t - a * prior._needed(y) if prior.uses_y else x_t  # b x0 + c eps
     if kind == "eps":
-        return torch.where(b == 0, 0.0, (noisy - c * output) / torch.where(b == 0, 1.0, b))
+        silent = y if prior.uses_y else torch.zeros_like(noisy)
+        return torch.where(b == 0, silent, (noisy - c * output) / torch.where(b == 0, 1.0, b))
     signal, spread, length = _rotation(prior, t, x_t)
     return signal * noisy / torch.where(length == 0, 1.0, length) - spread * output
 

@@ -82,6 +82,23 @@ def test_residual_and_explained_share_are_those_of_forward():
     assert explained == pytest.approx(1 - float(left.square().sum() / whole.square().sum()), rel=1e-4)
 
 
+@pytest.mark.parametrize("form", ["ridge", "affine", "robot", "none"])
+def test_the_moments_are_those_of_forward(form):
+    robots, targets, voices = corpus()
+    mean = PriorMean(4)
+    assert mean.moments is None
+    mean.fit(iter(robots), iter(targets), iter(voices), form=form)
+    blank = torch.cat([mean(robot[None])[0] for robot in robots], dim=1)
+    y = torch.cat([mean(robot[None], voice[None, :, None])[0] for robot, voice in zip(robots, voices, strict=True)], dim=1)
+    x0 = torch.cat(targets, dim=1)
+    wanted = torch.stack((x0 * x0, y * y, x0 * y, blank * blank, x0 * blank)).mean(2)
+    assert torch.allclose(torch.tensor(mean.moments), wanted, rtol=1e-4, atol=1e-5)
+    power, square, product = wanted[:3]
+    assert torch.allclose(power + square - 2 * product, mean.residual, rtol=1e-3)
+    mean.fit(robots, targets, form=form)
+    assert mean.moments[1:3] == mean.moments[3:]
+
+
 def test_an_exact_filter_is_found_and_carried_over_to_other_clips():
     torch.manual_seed(1)
     kernel = torch.randn(4, 4, 3)

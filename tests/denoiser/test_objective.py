@@ -1,16 +1,19 @@
+import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from rovolad_lib.denoiser.mean import PriorMean
 from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.denoiser.objective import Denoising, Estimator
+from rovolad_lib.denoiser.objective import Denoising, Estimator, answerable
 from rovolad_lib.diffusion.guidance import deviation
-from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
-from rovolad_lib.diffusion.schedules import gamma_linear
-from rovolad_lib.diffusion.targets import TARGETS, target
+from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed, PerItem
+from rovolad_lib.diffusion.samplers import ddim, ddpm, dpm_solver, dpm_solver_pp
+from rovolad_lib.diffusion.schedules import gamma, gamma_linear, grid
+from rovolad_lib.diffusion.targets import TARGETS, target, x0_from
 
 PRIORS = [Gaussian(), Bridge(), Bridge(noise=0.3), Bridge(end="zero")]
 RESIDUAL = torch.tensor([0.2, 1.0, 3.0])  # mean square of x0 - y, per channel
@@ -122,6 +125,49 @@ def test_every_target_is_led_back_and_is_heard_and_said_with_unit_variance(prior
                 alive = power > 1e-6  # a bridge to zeros ends in silence
                 torch.testing.assert_close(power[alive], torch.ones(3)[alive], atol=0.04, rtol=0)
                 assert alive.all() or (prior == Bridge(end="zero") and time == 1)
+
+
+@pytest.mark.parametrize("mapped", ["ridge", "affine", "robot", "none"])
+@pytest.mark.parametrize("voice", [True, False])
+def test_with_a_fitted_mean_the_network_hears_unit_variance_with_a_voice_and_without(mapped, voice):
+    """A voice of 0.3 of the latents' variance, heard in a noisy context; dropped, absent and all-masked ones are none."""
+    torch.manual_seed(0)
+    sound, robot = 0.3**0.5 * torch.randn(300, 3, 1), torch.randn(300, 3, 60)
+    x0 = sound + 0.2**0.5 * robot + 0.5**0.5 * torch.randn(300, 3, 60)
+    context = sound + 0.7**0.5 * torch.randn(300, 3, 40)
+    kinds = [("residual", True), ("x0", True), ("preconditioned", False)]  # the last hears x_t, as the others do
+    for kind, condition in kinds:
+        model = Knows(condition=condition)
+        model.mean.fit(robot, x0, context.mean(2) if voice else None, form=mapped)
+        estimate = [Estimator(model, prior, target=kind, mapped=mapped, voice=voice, moments=model.mean.moments)
+                    for prior in (Bridge(), Mixed(0.5), Gaussian())]  # fmt: skip
+        everything, nothing = torch.ones(300, dtype=torch.bool), torch.zeros(300, 40, dtype=torch.bool)
+        inputs = [{}, {"drop": everything}, {"context_mask": nothing}]
+        inputs = [{}, *({"context": context} | given for given in inputs)]
+        for one, given, time in itertools.product(estimate, inputs, (1.0, 0.5)):
+            t, noise = torch.full((300,), time), torch.randn_like(x0)
+            y = one.mean(robot, *(given.get(name) for name in ("context", "context_mask")), drop=given.get("drop"))
+            x = one.prior.sample(x0, y, t, noise)
+            one(x, t, y, **given)
+            power = model.heard.square().mean()
+            assert power == pytest.approx(1, abs=0.03) or not x.any()
+            if kind == "residual":
+                said = target(kind, one.prior, x0, y, noise, x, t, one.moments(given)).square().mean()
+                assert said == pytest.approx(1, abs=0.03)
+
+
+def test_in_one_batch_each_item_is_scaled_as_it_is_told():
+    given, model = batch(6, 9, masked=False), Knows()
+    model.mean.fit(given["robot"], given["x0"], given["context"].mean(2))
+    estimate = Estimator(model, Bridge(), target="v", moments=model.mean.moments)
+    inputs = {name: given[name] for name in ("context", "context_mask", "drop")}
+    y, t = estimate.mean(given["robot"], given["context"], None, None, given["drop"]), torch.full((6,), 0.8)
+    estimate(given["x0"], t, y, **inputs)
+    together = model.heard
+    for item in range(6):
+        own = slice(item, item + 1)
+        estimate(given["x0"][own], t[own], y[own], **({} if given["drop"][item] else {"context": given["context"][own]}))
+        torch.testing.assert_close(model.heard, together[own])
 
 
 def test_a_network_that_is_not_given_the_robot_hears_the_state_itself():
@@ -237,6 +283,75 @@ def test_errors_by_noise_level_are_comparable_between_targets(prior):
     assert list(right) == [-4, -2, 0, 2, 4] and max(right.values()) == 0
     with pytest.raises(ValueError, match="holds no noise"):
         Estimator(Knows(), Bridge(0.0)).x0_errors(given)
+    kind = torch.tensor([0, 1]).repeat(150)
+    mixed = Estimator(Knows(), PerItem((prior, Bridge()), kind), kind).x0_errors(given, (-2.0, 0.0, 3.0))
+    assert mixed == pytest.approx(found, rel=0.03)  # of what it hears and says the same
+
+
+NOISE = {  # name: a path, and whether "eps" is accepted as its target
+    "scaled_linear": (Gaussian(gamma("scaled_linear")), True), "ddpm_linear": (Gaussian(gamma("ddpm_linear")), True),
+    "scale": (Gaussian(gamma("scaled_linear"), 0.1), True), "bridge": (Bridge(), True), "narrow": (Bridge(0.3), True),
+    "gmax": (Bridge(kind="gmax"), True), "cosine": (Gaussian(), False), "linear": (Gaussian(gamma_linear, 0.1), False),
+    "ddpm_cosine": (Gaussian(gamma("ddpm_cosine")), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_noise_as_the_target_samples_sanely_where_it_is_accepted_and_only_there(name):
+    """x0 | y is N(1.2, 0.5^2) at y = 1.3, and the network's noise estimate is 5 % wrong."""
+    prior, accepted = NOISE[name]
+    y, start = torch.full((4000, 1, 1), 1.3), torch.randn(4000, 1, 1, generator=torch.Generator().manual_seed(0))
+
+    def denoise(x, t):
+        a, b, c = (k.view(-1, 1, 1) for k in prior.coefficients(t.double()))
+        right = 1.2 + b * 0.25 / (b**2 * 0.25 + c**2).clamp(min=1e-30) * (x - a * y - b * 1.2)
+        eps = (x - a * y - b * right) / torch.where(c == 0, 1.0, c)
+        return x0_from("eps", prior, eps + 0.05 * 2**0.5 * torch.sin(7 * x + 50 * t.view(-1, 1, 1)), x, y, t).float()
+
+    torch.manual_seed(0)
+    spreads = []
+    for walk, steps in itertools.product((ddim, ddpm, dpm_solver, dpm_solver_pp), (4, 20)):
+        made = walk(denoise, prior.start(y, start), grid(steps), prior, y)
+        spreads.append(float(made.std()))
+        if accepted:
+            assert float(made.mean()) == pytest.approx(1.2, abs=0.1)
+    if accepted:
+        answerable(prior, target="eps")
+        assert 0.15 < min(spreads) and max(spreads) < 0.55
+    else:
+        assert max(spreads) > 5
+        for priors in ((prior,), (Bridge(), prior)):
+            with pytest.raises(ValueError, match="target 'eps' with b / c = .*e-0[56] at t = 1.*scaled_linear"):
+                Denoising(*priors, target="eps")
+        Denoising(prior, target="v")
+
+
+def test_a_clip_longer_than_the_network_has_frames_for_is_learnt_in_windows():
+    network, given = denoiser(backbone="transformer_et", frames=12), batch(4, 30)
+    losses = Denoising(Bridge())(network, given)
+    losses["loss"].backward()
+    assert losses["loss"].isfinite() and all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert network.backbone.embed.weight.grad.any()
+
+
+def test_wrapped_for_several_processes_a_network_learns_the_same(tmp_path):
+    """DistributedDataParallel in a group of one: its attributes are the wrapper's own, and each parameter must be used."""
+    where = {"init_method": (tmp_path / "group").as_uri(), "rank": 0, "world_size": 1}
+    torch.distributed.init_process_group("gloo", **where)
+    try:
+        for priors, objective in (((Bridge(),), {}), ((Gaussian(), Bridge()), {"target": "v", "normalise": "item"})):
+            plain, inside = (denoiser(priors=len(priors)) for _ in range(2))
+            wrapped, losses = DistributedDataParallel(inside), []
+            for model in (plain, wrapped):
+                for _ in range(2):  # the second forward notices parameters that the first left unused
+                    torch.manual_seed(3)
+                    losses.append(Denoising(*priors, **objective)(model, batch(6, 8))["loss"])
+                    losses[-1].backward()
+            assert losses[0] == losses[1] == losses[2] == losses[3]
+            for one, two in zip(plain.parameters(), inside.parameters(), strict=True):
+                torch.testing.assert_close(one.grad, two.grad)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_a_silent_network_has_a_loss_of_one_under_every_target():

@@ -158,6 +158,15 @@ def test_every_item_is_under_its_own_prior():
         assert [value[item].item() for value in wide] == [value.item() for value in prior.coefficients(t[own])]
 
 
+def test_the_time_of_a_signal_to_noise_ratio_is_each_item_s_own():
+    priors, kind = (Gaussian(), Bridge(0.5), Mixed()), torch.tensor([1, 0, 2, 1])
+    levels = torch.tensor([-2.0, 0.0, 1.0, 3.0], dtype=F64)
+    found = PerItem(priors, kind).time(levels)
+    assert found.tolist() == [priors[k].time(levels[i]).item() for i, k in enumerate(kind.tolist())]
+    with pytest.raises(ValueError, match="holds no noise"):
+        PerItem((Gaussian(), Bridge(0.0)), kind % 2).time(levels)
+
+
 def test_errors_name_what_is_accepted():
     x = torch.zeros(1, 2, 3)
     with pytest.raises(ValueError, match="'linear'.*brownian, gmax, vp, ve"):
@@ -166,5 +175,16 @@ def test_errors_name_what_is_accepted():
         Mixed(form="vp")
     with pytest.raises(ValueError, match="noise=-1"):
         Bridge(-1)
+    for scale in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"scale={scale}; accepted: above 0"):
+            Gaussian(scale=scale)
+    for constants in ((0.4, 1.0), (0.0, 2.6), (0.4, 0.5)):
+        with pytest.raises(ValueError, match="kind 've'; accepted: c above 0 and k above 1"):
+            Bridge(kind="ve", constants=constants)
+    for constants in ((-1.0, 0.5), (0.0, 0.0), (1.0, -0.5), (1.0, float("nan"))):
+        with pytest.raises(ValueError, match="kind 'gmax'; accepted: beta_0 and beta_1 from 0, not both 0"):
+            Bridge(kind="gmax", constants=constants)
+    for prior in (Bridge(kind="gmax", constants=(0.0, 2.0)), Bridge(kind="ve", constants=(0.1, 3.0))):
+        assert all(value.isfinite().all() for value in prior.coefficients(TIMES))
     with pytest.raises(ValueError, match="Bridge starts from robot latents"):
         Bridge().sample(x, None, torch.ones(1), x)

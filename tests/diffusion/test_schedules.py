@@ -115,6 +115,11 @@ def test_table_agrees_with_the_discrete_schedule_at_its_knots(name):
     assert schedules.gamma_table(0.0, alphas).item() == 1
 
 
+def test_a_table_goes_to_the_times_and_not_they_to_it():
+    gamma = schedules.gamma_table(torch.rand(5, device="meta"), schedules.alphas_cumprod("linear"))
+    assert gamma.device.type == "meta" and gamma.shape == (5,) and gamma.dtype == torch.float32
+
+
 def test_continuous_and_discrete_forms_agree():
     knots = torch.arange(1, 1000, dtype=torch.float64) / 1000
     # iDDPM's table is the cosine curve from s / (1 + s) on, but for the clip of its last beta
