@@ -80,9 +80,9 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     options = {"batch": min(size["batch"], int(size["frames"] / typical)), "seed": seed, "length": length, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
-    prior = setting.named(float(model.mean.residual.mean().sqrt()))
+    prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
     model.notes = {
-        "prior": prior, "objective": setting.objective(), "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
+        "prior": prior, "objective": objective, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
         "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
         "text_encoder": encoder, "speakers": voices,
     }  # fmt: skip
@@ -90,7 +90,7 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     # equal steps for a study's runs
     options = {"plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"}
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
-    step = Denoising(*priors_of(prior), **setting.objective())
+    step = Denoising(*priors_of(prior), **objective)
     return model, train.fit(model, step, pairs, run, **size["budget"], **options)
 
 
@@ -136,7 +136,7 @@ def x0_errors(encoded, setting, model, rows, length=None, most=64):
     kind = torch.full((len(batch["x0"]),), BOTH.index("robot")) if setting.prior == "both" else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        found = Estimator(model, prior, kind, **setting.objective()).x0_errors(batch, levels)
+        found = Estimator(model, prior, kind, **model.notes["objective"]).x0_errors(batch, levels)
     return {f"{level:g}": error for level, error in found.items()}
 
 
