@@ -32,6 +32,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.plots": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
+    "rovolad_lib.lab.setting": {"rovolad_lib"},
     "rovolad_lib.lab.studio": {"rovolad_lib"},
     "rovolad_lib.lab.sweep": {"rovolad_lib"},
     "rovolad_lib.lab.zero_shot": {"rovolad_lib"},

@@ -7,10 +7,12 @@ import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
 from rovolad_lib.convert import CONTEXT_FRAMES, padding, prior_of, sample
+from rovolad_lib.denoiser import text
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
 from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.audio import set_level
+from rovolad_lib.speech.pairs import tell
 
 
 def testable(encoded, split):
@@ -26,24 +28,55 @@ def testable(encoded, split):
     return rows
 
 
-def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64):
+def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, prior=None):
     """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
-    other words; the robot says the text at its normal rate, so nothing of the take itself is used.
+    other words, together with what else tells this network a voice, its description or its learned number; the robot
+    says the text at its normal rate, so nothing of the take itself is used. prior: gaussian | robot, of a network that
+    knows both (None: robot); sampler: None is the prior's own.
     """
-    prior, default = prior_of(model.notes["prior"])
+    prior, default = prior_of(model.notes["prior"], prior)
+    device = next(model.parameters()).device
+    voices = {name: value.to(device) for name, value in tell(rows, **told_to(model, encoded.data)).items()}
     robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
         chosen = order[at : at + batch]
         made = sample(
-            model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n, **options
-        )
+            model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n,
+            told={name: value[chosen] for name, value in voices.items()}, **options,
+        )  # fmt: skip
         for k, item in zip(chosen, made, strict=True):
             spoken[k] = item
     return decode_latents(encoded.autoencoder, spoken)
+
+
+def told(data, description="none", speakers=()):
+    """Return what tells the voices of all rows beside recordings, for `speech.pairs.tell`, and the text encoder's fingerprint.
+
+    data: lab.data.Data; description: none, or a source of denoiser.text.TextEncoder, which hears a sentence about every
+    voice (its latents are kept beside the audio); speakers: list of those that have a learned voice, in its order.
+    """
+    given, fingerprint = {}, None
+    if description != "none":
+        encoder, distinct = text.TextEncoder(description, cache=data.folder / "text"), {}
+        rows = (row._asdict() for row in data.table.itertuples(index=False))
+        which = torch.tensor([distinct.setdefault(text.describe(row), len(distinct)) for row in rows])
+        given, fingerprint = {"text": (*encoder(list(distinct)), which)}, encoder.fingerprint
+    if len(speakers):
+        given["voice"] = torch.from_numpy(pd.Index(speakers).get_indexer(data.table.speaker))
+    return given, fingerprint
+
+
+def told_to(model, data):
+    """Return `told` as a network was told it in training; ValueError where its text encoder is another one by now."""
+    description = model.notes["setting"].get("description", "none")
+    given, found = told(data, description, model.notes.get("speakers", ()))
+    if found != (wanted := model.notes.get("text_encoder")):
+        raise ValueError(f"text encoder {description} is {found}; accepted: the one that the network learned with, {wanted}")
+    return given
 
 
 def robot_latents(encoded, rows):
@@ -57,19 +90,20 @@ def robot_latents(encoded, rows):
 def context(encoded, i, references):
     """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words.
 
-    references: how many, at random but the same in every run; T2 is at most what the converter hears.
+    references: how many, at random but the same in every run; T2 is at most what the converter hears, 0 for none.
     """
     table = encoded.data.table
     others = table.index[
         (table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])
     ]
-    if not len(others):
+    if references and not len(others):
         raise ValueError(
             f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}"
         )
     random = torch.Generator().manual_seed(int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
-    return torch.cat([encoded.latents[int(others[k])][0] for k in chosen], dim=1)[:, :CONTEXT_FRAMES]
+    none = encoded.latents[int(i)][0][:, :0]
+    return torch.cat([none, *(encoded.latents[int(others[k])][0] for k in chosen)], dim=1)[:, :CONTEXT_FRAMES]
 
 
 def anchors(encoded, rows):

@@ -7,75 +7,17 @@ import torch
 
 from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import BOTH, priors_of
+from rovolad_lib.convert import BOTH, prior_of, priors_of
 from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.denoiser.objective import Denoising
+from rovolad_lib.denoiser.objective import Denoising, Estimator
 from rovolad_lib.lab import presets, records, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.paths import RUNS
+from rovolad_lib.lab.setting import LATER, Setting
 from rovolad_lib.speech import latents
 from rovolad_lib.speech.pairs import Pairs, beside
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What the ablations vary; the names and values of `lab.params`, and below them what only the prior's studies vary.
-
-    The robot reaches the network as prior (prior robot or mixed), as condition, as both, or as neither: prior gaussian,
-    condition off, and mapped none, or else it would come in by the mean. target, normalise, mapped, voice: see
-    denoiser.objective; noise: of robot and mixed, in deviations of the residual (None: 1, a latent's own deviation); path:
-    kind of the bridge or form of the mixed prior; end: of the bridge; schedule, scale: of the gaussian prior, schedule also
-    of the diffvc form; None: as the prior has it.
-    """
-
-    pad: str = "post"
-    mask: str = "on"
-    align: str = "dtw"
-    prior: str = "robot"
-    condition: str = "on"
-    backbone: str = "transformer_te"
-    context: str = "cross"
-    dropout: float = 0.1
-    references: int = 4
-    target: str = "preconditioned"
-    normalise: str = "known"
-    mapped: str = "ridge"
-    voice: str = "on"
-    noise: float | None = None
-    path: str | None = None
-    end: str | None = None
-    schedule: str | None = None
-    scale: float | None = None
-
-    def objective(self):
-        """Return the options of denoiser.objective.Estimator."""
-        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
-
-    def named(self, deviation):
-        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
-
-        ValueError for a field that has no meaning under the prior.
-        """
-        given = {name: getattr(self, name) for name in ("noise", "path", "end", "schedule", "scale")}
-        given = {name: value for name, value in given.items() if value is not None}
-        own = {
-            "gaussian": {"schedule": "schedule", "scale": "scale"},
-            "robot": {"noise": "noise", "path": "kind", "end": "end"},
-            "mixed": {"noise": "noise", "path": "form"} | ({"schedule": "schedule"} if self.path == "diffvc" else {}),
-        }
-        parts = {prior: own[prior] for prior in (BOTH if self.prior == "both" else (self.prior,))}
-        if lost := [name for name in given if not any(name in part for part in parts.values())]:
-            accepted = ", ".join(name for part in parts.values() for name in part)
-            raise ValueError(f"{', '.join(lost)} has no meaning under prior {self.prior!r}; accepted: {accepted}")
-        if "noise" in given:
-            given["noise"] *= deviation
-        chosen = {p: {k: given[name] for name, k in part.items() if name in given} for p, part in parts.items()}
-        chosen = {p: options for p, options in chosen.items() if options}
-        return {"name": self.prior, **(chosen if self.prior == "both" else chosen[self.prior])} if chosen else self.prior
-
-
-# fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
-LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale")
+SCORING = ("steps", "guidance", "sampler")  # decide how a network is heard, not what it learns
 
 
 @dataclass(frozen=True)
@@ -127,44 +69,76 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
 
     preset: name in lab.presets.DENOISER; run: folder of its checkpoints; length: fixed batch length in frames or None.
     """
-    size = presets.denoiser(preset, encoded.data.demo)
+    size, table = presets.denoiser(preset, encoded.data.demo), encoded.data.table
+    voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
+    told, encoder = score.told(encoded.data, setting.description, voices)
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
-    parts["priors"] = len(priors_of(setting.prior))
+    parts |= {"priors": len(priors_of(setting.prior)), "speakers": len(voices)}
+    parts["text"] = told["text"][0].shape[1] if encoder else 0
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=128).float().mean()) if length is None else length
-    pairs = Pairs(
-        encoded.latents, encoded.data.table, encoded.keep, batch=min(size["batch"], int(size["frames"] / typical)), seed=seed,
-        align=setting.align, mode=setting.pad, masked=setting.mask == "on", length=length, multiple=max(2, model.stride),
-        references=setting.references, dropout=setting.dropout,
-    )  # fmt: skip
+    options = {"batch": min(size["batch"], int(size["frames"] / typical)), "seed": seed, "length": length, **told}
+    pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
-    prior = setting.named(float(model.mean.residual.mean().sqrt()))
+    prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
     model.notes = {
-        "prior": prior, "objective": setting.objective(), "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
+        "prior": prior, "objective": objective, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
         "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
+        "text_encoder": encoder, "speakers": voices,
     }  # fmt: skip
-    model.notes |= provenance(encoded.data.table.loc[encoded.keep])
-    options = {
-        "plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"
-    }  # equal steps for a study's runs
+    model.notes |= provenance(table.loc[encoded.keep])
+    # equal steps for a study's runs
+    options = {"plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"}
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
-    step = Denoising(*priors_of(prior), **setting.objective())
+    step = Denoising(*priors_of(prior), **objective)
     return model, train.fit(model, step, pairs, run, **size["budget"], **options)
 
 
+def batches(encoded, setting, keep, model, **options):
+    """Return Pairs of the utterances `keep` as a Setting has them, for a Denoiser; options: of Pairs, of their own."""
+    given = {
+        "align": setting.align, "mode": setting.pad, "masked": setting.mask == "on", "multiple": max(2, model.stride),
+        "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff,
+    }  # fmt: skip
+    return Pairs(encoded.latents, encoded.data.table, keep, **given | options)
+
+
 def fit_mean(mean, pairs, encoded, setting, most=2000):
-    """Fit the prior's mean on at most `most` training utterances, each with a context drawn as in training."""
+    """Fit the prior's mean on at most `most` training utterances, each with a context drawn as in training.
+
+    Those without one are left out, or, where nobody has one, all are fitted on without a voice.
+    """
     random = torch.Generator().manual_seed(0)
     chosen = [encoded.keep[i] for i in torch.randperm(len(encoded.keep), generator=random)[:most].tolist()]
-    robots, people, voices = [], [], []
+    items = []
     for i in chosen:
         person, said, frame_map = encoded.latents[i]
         said = beside(person, said, frame_map, "linear" if setting.align == "none" else setting.align)
         context = pairs.context(i, random)
-        if context.shape[1]:
-            robots.append(said), people.append(person), voices.append(context.mean(1))
-    return mean.fit(robots, people, voices if setting.voice == "on" else None, form=setting.mapped)
+        items.append((said, person, context.mean(1) if context.shape[1] else None))
+    heard = [item for item in items if item[2] is not None]
+    robots, people, voices = zip(*(heard or items), strict=True)
+    return mean.fit(robots, people, voices if heard and setting.voice == "on" else None, form=setting.mapped)
+
+
+def x0_errors(encoded, setting, model, rows, length=None, most=64):
+    """Return {"ln(b/c)": mean square error of x0} on up to `most` of the utterances `rows`, the same noise in every run.
+
+    Losses of other targets cannot be compared, these can. Only noise levels that the path has are there, none on a path
+    without noise; a network of several priors answers under the robot's.
+    """
+    prior = prior_of(model.notes["prior"])[0]
+    levels = [level for level in (-4.0, -2.0, 0.0, 2.0, 4.0) if prior.log_snr(1.0) <= level <= prior.log_snr(0.0)]
+    if prior.coefficients(0.5)[2] == 0 or not levels:
+        return {}
+    options = {"batch": most, "length": length, "dropout": 0.0, **score.told_to(model, encoded.data)}
+    batch = batches(encoded, setting, rows, model, **options)[0]
+    kind = torch.full((len(batch["x0"]),), BOTH.index("robot")) if setting.prior == "both" else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found = Estimator(model, prior, kind, **model.notes["objective"]).x0_errors(batch, levels)
+    return {f"{level:g}": error for level, error in found.items()}
 
 
 def decides(p, data, autoencoder, **chosen):
@@ -174,28 +148,34 @@ def decides(p, data, autoencoder, **chosen):
         raise ValueError(f"one value each is accepted here for {', '.join(several)}, got all")
     sizes = presets.denoiser(p.preset, data.demo)
     fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
-    return {k: v for k, v in asdict(Setting()).items() if k not in LATER} | p.as_dict() | fixed | chosen
+    plain = asdict(Setting())
+    made = plain | p.as_dict() | fixed | chosen
+    return {name: value for name, value in made.items() if name not in LATER or value != plain[name]}
 
 
 def experiment(study, encoded, chosen, p, results, device):
     """Train or load a denoiser under one choice of the studied parameters, score it on validation takes, and keep the record.
 
-    study: name; chosen: dict name -> value, fields of Setting; p: the notebook's Parameters; results: folder.
+    study: name; chosen: dict name -> value, fields of Setting, or of SCORING, whose choices are heard of one network,
+    trained once; p: the notebook's Parameters; results: folder.
     Returns (record, waves): the record as saved and the wave of each scored utterance.
     """
     parameters = decides(p, encoded.data, encoded.autoencoder, **chosen)
-    run_id = records.run_id(study, parameters, encoded.data.fingerprint, recipe())
+    trains = {name: value for name, value in parameters.items() if name not in SCORING or name not in chosen}
+    run_id, run = (records.run_id(study, k, encoded.data.fingerprint, recipe()) for k in (parameters, trains))
     setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
     length = None if setting.mask == "on" else longest(encoded)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
-    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run_id, p.seed, device, length, p.force)
-    heard = score.panel(encoded, p.preset, results / "models")
-    waves = score.speak(encoded, model.cpu(), rows, steps=p.steps, seed=p.seed)
+    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force)
+    model, heard = model.cpu(), score.panel(encoded, p.preset, results / "models")
+    options = {name: parameters[name] for name in SCORING if name in parameters}
+    waves = score.speak(encoded, model, rows, seed=p.seed, references=min(3, setting.references), **options)
     scored = score.scores(waves, encoded, rows, heard).drop(columns="utterance")
     record = {
-        "study": study, "run_id": run_id, "parameters": parameters, "recipe": recipe(), "seconds": fitted.seconds,
+        "study": study, "run_id": run_id, "parameters": parameters | chosen, "recipe": recipe(), "seconds": fitted.seconds,
         "data": {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}, "steps": fitted.steps,
         "device": device, "metrics": scored.mean().to_dict(), "units": score.units(scored, heard),
+        "x0_error": x0_errors(encoded, setting, model, rows, length),
     }  # fmt: skip
     records.save(record, results)
     return record, waves

