@@ -82,6 +82,8 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
     prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
+    if setting.target != "preconditioned":  # which knows the residual alone
+        objective["moments"] = model.mean.moments
     model.notes = {
         "prior": prior, "objective": objective, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
         "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,

@@ -188,7 +188,8 @@ def test_what_was_trained_is_what_converts(encoded, tmp_path, setting):
     model, _ = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
     model.save(tmp_path / "model.safetensors")
     converter = Converter.load(tmp_path / "model.safetensors", encoded.autoencoder)
-    assert converter.denoiser.notes["objective"] == setting.objective()
+    moments = {} if setting.target == "preconditioned" else {"moments": model.mean.moments}
+    assert converter.denoiser.notes["objective"] == setting.objective() | moments
     if setting.prior == "both":
         assert converter.prior == Bridge(0.5 * float(model.mean.residual.mean().sqrt()))
     if setting.mapped == "none":
