@@ -16,6 +16,7 @@ from rovolad_lib.files import replacing
 from rovolad_lib.lab.paths import RESULTS, ROOT, RUNS, folder
 
 NO_EFFECT = frozenset({"corpora", "data", "results", "device", "force", "processes"})  # say where and how, not what
+PLACES = ("corpora", "data", "results")  # on one machine, and nobody else's business
 REQUIRED = ("study", "run_id", "parameters", "data", "metrics", "units", "seconds", "device")
 
 
@@ -44,7 +45,7 @@ def save(record, results):
     """Write a record to results/records/<study>/<run_id>.json and return that path.
 
     record: dict with the keys of REQUIRED, and `recipe` (package -> integer) for plots to tell old code from new;
-    versions, commit and when are filled in. A figure that is not finite is written as null.
+    versions, commit and when are filled in, folders left out. A figure that is not finite is written as null.
     results: folder. Raises ValueError if a key is missing or study or run_id cannot name a file.
     """
     missing = [key for key in REQUIRED if key not in record]
@@ -57,7 +58,8 @@ def save(record, results):
             raise ValueError(f"{key}={record[key]!r} cannot name a file; accepted: letters, digits, _ . -")
     filled = {"versions": versions(), "commit": commit(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
     path = Path(results) / "records" / record["study"] / f"{record['run_id']}.json"
-    text = json.dumps(_finite(filled | record), default=_plain, indent=1, ensure_ascii=False, allow_nan=False)
+    parameters = {name: value for name, value in record["parameters"].items() if name not in PLACES}
+    text = json.dumps(_finite(filled | record | {"parameters": parameters}), default=_plain, indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path

@@ -43,6 +43,12 @@ def test_run_id_is_the_same_on_every_machine():
     assert known == "37fe6b93f20d"  # changing it orphans every committed record
 
 
+def test_a_record_says_nothing_of_folders(tmp_path):
+    path = records.save(record() | {"parameters": PARAMETERS | {"data": "/home/ann/data"}}, tmp_path)
+    kept = json.loads(path.read_text(encoding="utf-8"))["parameters"]
+    assert kept == {name: value for name, value in PARAMETERS.items() if name != "data"}
+
+
 def test_save_and_load(tmp_path):
     metrics = {"error": np.float32(0.5), "words": torch.tensor(0.25), "lost": float("nan")}
     path = records.save(record(metrics=metrics), tmp_path)
