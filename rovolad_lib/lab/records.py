@@ -58,8 +58,8 @@ def save(record, results):
             raise ValueError(f"{key}={record[key]!r} cannot name a file; accepted: letters, digits, _ . -")
     filled = {"versions": versions(), "commit": commit(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
     path = Path(results) / "records" / record["study"] / f"{record['run_id']}.json"
-    parameters = {name: value for name, value in record["parameters"].items() if name not in PLACES}
-    text = json.dumps(_finite(filled | record | {"parameters": parameters}), default=_plain, indent=1, ensure_ascii=False, allow_nan=False)
+    filled |= record | {"parameters": {k: v for k, v in record["parameters"].items() if k not in PLACES}}
+    text = json.dumps(_finite(filled), default=_plain, indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
