@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.ticker import LogLocator
 
 from rovolad_lib.files import replacing
 from rovolad_lib.speech.audio import SAMPLE_RATE, log_mel
@@ -89,6 +90,8 @@ def lines(table, x, y, hue, title, path=None):
         sns.lineplot(table, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axis, palette="colorblind")
         axis.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
         axis.set_xticks(table[x].unique(), [f"{value:g}" for value in table[x].unique()])
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.minorticks_off()
         axis.legend(title="", frameon=False)
     if path is not None:
