@@ -35,7 +35,8 @@ def fit(
     """Train a model in place, to the moving average of its weights, and return the log.
 
     model: nn.Module; step: step(model, batch) -> {"loss": scalar to minimise, other names: scalars to log}.
-    batches: map-style, batches[i] is the i-th batch of an endless sequence, the same whenever it is asked for.
+    batches: map-style, batches[i] is the i-th batch of an endless sequence, the same whenever it is asked for; one that has
+    a method `planned` is told the number of steps before the first of them.
     run: folder of checkpoint.pt and log.csv. Running the same thing again resumes; a finished run is loaded.
     steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
     the file `plan` (None: budget.json in the run), which several runs may share.
@@ -54,6 +55,8 @@ def fit(
     if steps is None:
         plan = Path(plan or run / "budget.json")
         steps = _budget(plan, run, trained, optimizer, step, batches, seconds, accelerator, seed)
+    if hasattr(batches, "planned"):
+        batches.planned(steps)
     average = copy.deepcopy(model).requires_grad_(False)
     state = _restore(run, model, average, optimizer)
     first, log, saved = state["step"], _Log(state["rows"]), 0.0

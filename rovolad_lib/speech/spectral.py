@@ -43,14 +43,13 @@ def istft(spectrum, mask=None):
     return wave / envelope.clamp(min=1e-8) * weight.expand(-1, -1, HOP).flatten(1)  # (N, F * 160)
 
 
-def griffin_lim(magnitude, mask=None, iterations=32, momentum=0.99, seed=0):
-    """Find a wave whose spectrum has the given magnitude, by fast Griffin-Lim from a fixed random phase.
+def griffin_lim(magnitude, mask=None, iterations=32, momentum=0.99):
+    """Find a wave whose spectrum has the given magnitude, by fast Griffin-Lim from the phase of its peaks.
 
-    magnitude: (N, F, 321); mask: (N, F) bool or None. Returns (N, F * 160) samples. source: Perraudin 2013, algorithm 2.
+    magnitude: (N, F, 321); mask: (N, F) bool or None; iterations: 0 is `peak_phase` alone. Returns (N, F * 160) samples.
+    source: Perraudin 2013, algorithm 2.
     """
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.rand(magnitude.shape[1:], generator=generator, dtype=torch.float64) * 2 * math.pi
-    phase = torch.polar(torch.ones_like(start), start).to(magnitude.device, torch.complex64)  # one for all items
+    phase = peak_phase(magnitude)
     previous = 0
     for _ in range(iterations):
         rebuilt = stft(istft(magnitude * phase, mask))
@@ -58,6 +57,35 @@ def griffin_lim(magnitude, mask=None, iterations=32, momentum=0.99, seed=0):
         phase = ahead / (ahead.abs() + 1e-9)
         previous = rebuilt
     return istft(magnitude * phase, mask)
+
+
+def peak_phase(magnitude):
+    """Guess the phase of magnitudes: every spectral peak is a sinusoid that goes on from frame to frame.
+
+    magnitude: (N, F, B). Returns (N, F, B) complex of modulus one. A frame depends on those before it only. The bins nearest
+    to a peak follow it, with the alternating sign that a window centred on the frame gives them; a peak takes up the phase
+    that the frame before has at its place. source: Beauregard 2015 (single pass spectrogram inversion), here as a parallel
+    scan over frames: log2(F) rounds instead of F steps.
+    """
+    bins = magnitude.shape[2]
+    k = torch.arange(bins, device=magnitude.device)
+    below, above = F.pad(magnitude, (1, 1))[..., :bins], F.pad(magnitude, (1, 1))[..., 2:]
+    peak = (magnitude > below) & (magnitude >= above)
+    left = torch.where(peak, k, -2 * bins).cummax(2).values
+    right = torch.where(peak, k, 3 * bins).flip(2).cummin(2).values.flip(2)
+    near = torch.where(k - left <= right - k, left, right).clamp(0, bins - 1)  # (N, F, B) the peak that a bin follows
+    offset = torch.where(peak, 0.5 * (below - above) / (below - 2 * magnitude + above - 1e-9), 0.0).clamp(-0.5, 0.5)
+    advance = 2 * math.pi * HOP / WINDOW * (near + offset.gather(2, near)).double()  # radians from frame to frame
+    advance = (advance + torch.cat([advance[:, :1], advance[:, :-1]], 1)) / 2
+    phase, origin, step = advance.gather(2, near) + math.pi * (k - near), near, 1
+    while step < magnitude.shape[1]:  # phase: what is added since the frame that `origin` points into
+        phase, origin = (
+            torch.cat([phase[:, :step], phase[:, step:] + phase[:, :-step].gather(2, origin[:, step:])], 1),
+            torch.cat([origin[:, :step], origin[:, :-step].gather(2, origin[:, step:])], 1),
+        )
+        step *= 2
+    phase = torch.remainder(phase, 2 * math.pi).to(magnitude.dtype)
+    return torch.polar(torch.ones_like(phase), phase)
 
 
 def _overlap_add(frames):
