@@ -39,9 +39,14 @@ class Crops:
     def __getitem__(self, i):
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         magnitude = stft(torch.stack([self._crop(random) for _ in range(self.batch)])).abs()
-        gain = 10 ** (self.gain_db / 20 * (2 * torch.rand(self.batch, 1, 1, generator=random) - 1))
-        sigma = self.noise[i >= self.late] * torch.rand(self.batch, generator=random)
+        gain, sigma = self._gain(random).unsqueeze(-1), self._sigma(random, i)
         return {"magnitude": magnitude * gain * self._tilt(random) * self._low_pass(random), "sigma": sigma}
+
+    def _gain(self, random):
+        return 10 ** (self.gain_db / 20 * (2 * torch.rand(self.batch, 1, generator=random) - 1))
+
+    def _sigma(self, random, i):
+        return self.noise[i >= self.late] * torch.rand(self.batch, generator=random)
 
     def _crop(self, random):
         """Return a crop (S,) from anywhere, each position as likely as any other."""
@@ -68,3 +73,24 @@ class Crops:
         width = 1 + 7 * torch.rand(self.batch, 1, 1, generator=random)  # bins of 25 Hz
         wide = torch.rand(self.batch, 1, 1, generator=random) >= self.narrow
         return torch.where(wide, 1.0, torch.sigmoid((edge - torch.arange(BINS)) / width * 4))
+
+
+class Waves(Crops):
+    """As Crops, but the crops are waves, for stage 2: {"wave": (N, S), "sigma": (N,), "adversarial": 0.0 or 1.0}.
+
+    adversarial: whether discriminators count already; they do after a tenth of the training that `planned` tells of.
+    """
+
+    def __init__(self, waves, batch=16, frames=60, seed=0, noise=(0.2, 0.2), **options):
+        super().__init__(waves, batch, frames, seed, noise, **options)
+        self.warm = 0
+
+    def planned(self, steps):
+        """Hear how many batches training will take."""
+        super().planned(steps)
+        self.warm = steps // 10
+
+    def __getitem__(self, i):
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        wave = torch.stack([self._crop(random) for _ in range(self.batch)]) * self._gain(random)
+        return {"wave": wave, "sigma": self._sigma(random, i), "adversarial": float(i >= self.warm)}

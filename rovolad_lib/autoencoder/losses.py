@@ -1,8 +1,14 @@
-"""What stage 1 minimises: spectral differences, no phase."""
+"""What training minimises: spectral differences, of magnitudes in stage 1 and of waves in stage 2."""
+
+import math
 
 import torch
 
-from rovolad_lib.autoencoder.features import LOG_FLOOR, STACK
+from rovolad_lib.autoencoder.features import LOG_FLOOR, MEL_FLOOR, STACK
+from rovolad_lib.speech.audio import mel_filters
+from rovolad_lib.speech.spectral import stft
+
+SCALES = (2048, 1024, 512, 256, 128)  # windows of the multi-scale mel in samples
 
 
 def spectral_loss(features, predicted, magnitude):
@@ -32,3 +38,52 @@ def stage_one(model, batch, penalty=1e-3):
     losses = spectral_loss(model.features, predicted, magnitude)
     losses["loss"] = losses["log"] + 2 * losses["mel"] + 3 * losses["power"] + penalty * latents.square().mean()
     return losses
+
+
+class StageTwo:
+    """The losses of one step of training the `net` head: step(head, batch) -> {"loss", "mel", "log", "power"}.
+
+    model: the Autoencoder whose latents and magnitudes the head hears and which stays as it is; iterations: numbers of
+    Griffin-Lim iterations before the head, that take turns.
+    """
+
+    def __init__(self, model, iterations=(0, 2)):
+        self.model, self.iterations = model.eval().requires_grad_(False), iterations
+
+    def __call__(self, head, batch):
+        made = self.reconstruct(head, batch)
+        return {name: value for name, value in made.items() if name not in ("wave", "truth")}
+
+    def reconstruct(self, head, batch):
+        """Return the losses beside "wave" and "truth" (N, S); batch: {"wave": (N, S), "sigma": (N,)}, S of whole latent frames."""
+        truth, turn = batch["wave"], int(torch.randint(len(self.iterations), ()))
+        with torch.no_grad():
+            latents = self.model.encode(truth)
+            latents = latents + batch["sigma"].view(-1, 1, 1) * torch.randn_like(latents)
+            guess = self.model.guess(latents, iterations=self.iterations[turn])
+        wave = head(*guess)
+        found, wanted = stft(wave).abs(), stft(truth).abs()
+        losses = {
+            "mel": multiscale_mel(wave, truth),
+            "log": (torch.log(found + LOG_FLOOR) - torch.log(wanted + LOG_FLOOR)).abs().mean(),
+            "power": ((found + 1e-6).pow(0.4) - (wanted + 1e-6).pow(0.4)).abs().mean(),
+        }
+        losses["loss"] = len(SCALES) * losses["mel"] + losses["log"] + 3 * losses["power"]
+        return losses | {"wave": wave, "truth": truth}
+
+
+def multiscale_mel(made, truth):
+    """Return the mean L1 of log mels over windows of 128 to 2048 samples, quarter hops, up to 80 bands; waves (N, S)."""
+    distances = []
+    for window in SCALES:
+        a, b = (_log_mel(wave, window) for wave in (made, truth))
+        distances.append((a - b).abs().mean())
+    return sum(distances) / len(SCALES)
+
+
+def _log_mel(wave, window):
+    """Return (N, F, M) log mel magnitudes with a floor, scaled so that noise has the same level in every window."""
+    shape = torch.hann_window(window, device=wave.device)
+    spectrum = torch.stft(wave, window, window // 4, window=shape, pad_mode="constant", return_complex=True).abs().mT
+    filters = mel_filters(min(80, window // 8), window // 2 + 1).T.to(wave.device)
+    return torch.log(spectrum @ filters * math.sqrt(640 / window) + MEL_FLOOR)
