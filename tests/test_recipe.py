@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
+from rovolad_lib.autoencoder import model as autoencoder_model
 from rovolad_lib.autoencoder.crops import Crops
 from rovolad_lib.autoencoder.losses import stage_one
 from rovolad_lib.autoencoder.model import Autoencoder
@@ -26,7 +27,7 @@ COMMITTED = {  # package: (RECIPE, its numbers)
     "speech": (1, [-0.774658, 0.285983, 20.22, 505.057, 465.351, 505.057]),
     "diffusion": (1, [1.07365, 0.839304]),
     "train": (1, [3.62263, 8.44262, 7.94834, 1.22638]),
-    "autoencoder": (1, [2.54678, 2.53135, 2.779, 835.948, 0.0328768]),
+    "autoencoder": (2, [2.96099, 2.85857, 2.74321, 804.056, 0.0339557]),
     "denoiser": (1, [1.38178, 1.34799, 1.42418, 1277.24]),
 }
 
@@ -92,7 +93,10 @@ def of_train(folder):
 
 
 def of_autoencoder(model, folder):
-    losses = three_steps(model, stage_one, Crops([wave(k) for k in range(3)], batch=2, frames=10, seed=1), folder / "codec")
+    crops = Crops([wave(k) for k in range(3)], batch=2, frames=10, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(autoencoder_model, "bf16_pays", lambda device: False)  # the same numbers on every processor
+        losses = three_steps(model, stage_one, crops, folder / "codec")
     return [*losses, model.decode(model.encode(wave(0)[None])).abs().mean().item()]
 
 

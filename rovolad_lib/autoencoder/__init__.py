@@ -1,3 +1,3 @@
 """Waveform to latents (N, E, T) and back."""
 
-RECIPE = 1
+RECIPE = 2

@@ -7,6 +7,7 @@ with no residual networks at all, it is the linear (PCA) codec, so training neve
 import hashlib
 import json
 import math
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,8 +24,20 @@ from rovolad_lib.speech.spectral import BINS, HOP, griffin_lim, stft
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "models" / "autoencoder"
 
 
+@cache
+def bf16_pays(device):
+    """Say whether a torch.device multiplies matrices faster in bfloat16: on a CPU without the instructions it is far slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 class ConvNeXt(nn.Module):
-    """One ConvNeXt block over time on (N, T, C); masked frames never reach a neighbour. source: Liu 2022, figure 4."""
+    """One ConvNeXt block over time on (N, T, C); masked frames never reach a neighbour. source: Liu 2022, figure 4.
+
+    In training its two Linear layers run in bfloat16 where that pays; convolution, norm and sum stay in float32.
+    """
 
     def __init__(self, width, expansion=3):
         super().__init__()
@@ -38,7 +51,8 @@ class ConvNeXt(nn.Module):
         rows = (x * real).mT.unsqueeze(2)  # (N, C, 1, T), channels last: a 2-d convolution is the faster one there
         mixed = F.conv2d(rows, self.depthwise.weight.unsqueeze(2), self.depthwise.bias, padding=(0, 3), groups=x.shape[2])
         mixed = mixed.squeeze(2).mT  # (N, T, C)
-        return x + self.down(F.gelu(self.up(self.norm(mixed))))
+        with torch.autocast(x.device.type, torch.bfloat16, self.training and bf16_pays(x.device)):
+            return x + self.down(F.gelu(self.up(self.norm(mixed))))
 
 
 class Residual(nn.Module):

@@ -2,6 +2,7 @@ import numpy
 import pytest
 import torch
 
+from rovolad_lib.autoencoder import model as module
 from rovolad_lib.autoencoder.losses import spectral_loss, stage_one
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.speech.spectral import stft
@@ -162,6 +163,45 @@ def test_gradient_reaches_every_parameter():
     batch = {"magnitude": magnitudes()[:, :20], "sigma": torch.full((4,), 0.1)}
     stage_one(model, batch)["loss"].backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def trained(steps=12):
+    """The losses of a few steps from the linear codec, and the model they leave."""
+    torch.manual_seed(0)
+    model = Autoencoder(8, 20, (32, 2), (32, 2)).train()
+    model.fit_linear(magnitudes())
+    optimizer, losses = torch.optim.AdamW(model.parameters(), 3e-3), []
+    for _ in range(steps):
+        loss = stage_one(model, {"magnitude": magnitudes()[:, :40], "sigma": torch.full((4,), 0.1)})["loss"]
+        optimizer.zero_grad(), loss.backward(), optimizer.step()
+        losses.append(loss.item())
+    return losses, model
+
+
+def test_bfloat16_is_for_the_linear_layers_of_a_block_in_training_only(monkeypatch):
+    monkeypatch.setattr(module, "bf16_pays", lambda device: False)
+    exact, _ = trained()
+    assert exact == trained()[0] and exact[-1] < 0.95 * exact[0]
+    monkeypatch.setattr(module, "bf16_pays", lambda device: True)
+    losses, model = trained()
+    assert losses != exact and losses == pytest.approx(exact, rel=5e-3)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    seen = {}
+    for name, part in model.encoder.named_modules():
+        part.register_forward_hook(lambda part, given, made, name=name: seen.update({name: made.dtype}))
+    model.analyse(magnitudes(), torch.ones(4, 50, 1))
+    low = {name for name, dtype in seen.items() if dtype == torch.bfloat16}
+    assert low == {f"blocks.{k}.{part}" for k in range(2) for part in ("up", "down")} and len(seen) > 8
+    model.eval()
+    latents = model.encode(speech(4000)[None])
+    monkeypatch.setattr(module, "bf16_pays", lambda device: False)
+    assert torch.equal(model.encode(speech(4000)[None]), latents)
+
+
+def test_bfloat16_pays_where_the_processor_has_it():
+    has = torch.cpu.get_capabilities()
+    assert module.bf16_pays(torch.device("cpu")) == any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    assert not module.bf16_pays(torch.device("meta"))
 
 
 def test_losses_by_hand():
