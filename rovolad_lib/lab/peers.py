@@ -1,0 +1,138 @@
+"""Others' autoencoders, for figures to stand beside, and snapshots of any training, to see how quality grows with time."""
+
+import importlib.util
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from rovolad_lib.autoencoder.crops import Crops
+from rovolad_lib.files import replacing
+from rovolad_lib.speech.audio import mel_filters, set_level
+
+SCALES = range(5, 12)  # windows of 2^5 to 2^11 samples, a quarter of it between them
+WEIGHTS = {"wave": 0.1, "mel": 1.0}  # shares of the slope at the output
+
+
+def there(package):
+    """Say whether an optional package of the extra `peers` is installed, and print a line where it is not."""
+    found = importlib.util.find_spec(package) is not None
+    if not found:
+        print(f"{package} is not installed: pip install 'rovolad[peers]'")
+    return found
+
+
+class SEANet(nn.Module):
+    """EnCodec's encoder and decoder at 16 kHz with nothing between them: a wave (N, S) to a wave (N, S).
+
+    128 channels at 50 Hz, weights random. There is no quantiser and, as in our own autoencoder, no causality: both favour it.
+    filters: width of the first layer. Errors: ImportError without the extra `peers`.
+    source: Défossez 2022, section 3.1, by the layers of the authors' package.
+    """
+
+    def __init__(self, filters=32):
+        super().__init__()
+        from encodec.modules import SEANetDecoder, SEANetEncoder  # optional
+
+        self.encoder = SEANetEncoder(n_filters=filters, ratios=[8, 5, 4, 2], norm="none")
+        self.decoder = SEANetDecoder(n_filters=filters, ratios=[8, 5, 4, 2], norm="none")
+        for part in list(self.modules()):
+            if isinstance(part, nn.Conv1d | nn.ConvTranspose1d):
+                weight_norm(part)  # the package's own is the deprecated one, which cannot be copied
+
+    def forward(self, wave):
+        """wave: (N, S) at 16 kHz. Returns (N, S)."""
+        return self.decoder(self.encoder(wave.unsqueeze(1))).squeeze(1)[:, : wave.shape[1]]
+
+
+def seanet_step(model, batch):
+    """Return the losses of one step of EnCodec's training, without discriminators: on a CPU ours is trained with none either.
+
+    model: a SEANet; batch: {"wave": (N, S)}. "loss" is the L1 of the wave and the multi-scale mel distance, each over the
+    norm of its slope at the output, so that WEIGHTS are shares of that slope.
+    source: Défossez 2022, section 3.4 with eq. 2 and 3, and eq. 5 (the balancer; here without its running mean).
+    """
+    wave = batch["wave"]
+    made = model(wave)
+    losses = {"wave": F.l1_loss(made, wave), "mel": mel_distance(made, wave)}
+    slopes = {name: torch.autograd.grad(loss, made, retain_graph=True)[0] for name, loss in losses.items()}
+    parts = [WEIGHTS[name] * losses[name] / slopes[name].norm(dim=1).mean().clamp(min=1e-12) for name in losses]
+    return losses | {"loss": sum(parts)}
+
+
+def mel_distance(made, wave):
+    """Return the distance of two waves (N, S) in 64 mel bands at seven scales, a scalar.
+
+    At each scale the mean L1 of the power plus sqrt(2^i - 1) times the mean square of its decimal logarithm.
+    source: Défossez 2022, eq. 3; power, logarithm and factor, which the paper leaves open, as in the authors' audiocraft.
+    """
+    total = 0.0
+    for size in (2**i for i in SCALES):
+        a, b = _mel_power(made, size), _mel_power(wave, size)
+        logs = (a + 1e-5).log10() - (b + 1e-5).log10()
+        total = total + (a - b).abs().mean() + (size - 1) ** 0.5 * logs.square().mean()
+    return total
+
+
+def _mel_power(wave, size):
+    """Return (N, 64, F) of a wave (N, S) by windows of `size` samples."""
+    spectrum = torch.stft(wave, size, size // 4, window=torch.hann_window(size, device=wave.device), return_complex=True)
+    return _filters(size // 2 + 1).to(wave.device) @ torch.view_as_real(spectrum).square().sum(-1)
+
+
+@lru_cache
+def _filters(bins):
+    """Return our mel filters, read off at another number of frequencies: (64, bins)."""
+    return F.interpolate(mel_filters(64)[None], bins, mode="linear", align_corners=True)[0]
+
+
+class WaveCrops(Crops):
+    """The crops of `Crops`, with their gains, as waves: {"wave": (N, S)}. The same (seed, i) is the same speech as there."""
+
+    def __getitem__(self, i):
+        random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
+        wave = torch.stack([self._crop(random) for _ in range(self.batch)])
+        return {"wave": wave * 10 ** (self.gain_db / 20 * (2 * torch.rand(self.batch, 1, generator=random) - 1))}
+
+
+@torch.inference_mode()
+def reconstruct(model, wave):
+    """Return what a SEANet makes of a wave (S,), first set to the house's level: (S,)."""
+    return model(set_level(wave)[None])[0]
+
+
+def encodec_24khz():
+    """Return EnCodec's 24 kHz model at 6 kbps, encoder to decoder, as a function (1, 1, S) -> (1, 1, S).
+
+    Weights are random and nothing is downloaded: the speed is the same. Errors: ImportError without the extra `peers`.
+    """
+    from encodec import EncodecModel  # optional
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*weight_norm.*", category=FutureWarning)
+        model = EncodecModel.encodec_model_24khz(pretrained=False)
+    model.set_target_bandwidth(6.0)
+    return torch.inference_mode()(model)
+
+
+class Snapshots:
+    """A step function for `train.fit` that also writes the weights as they stand after some numbers of steps.
+
+    step: the function it passes on to; run: folder, where `snapshot_<steps>.pt` is a state_dict; at: numbers of steps, each
+    less than the run's own. Neither averaged nor annealed, so they are below what a run that ends there would reach.
+    One costs a write of the weights (60 MB and .1 s for a SEANet). For training in one process.
+    """
+
+    def __init__(self, step, run, at):
+        self.step, self.run, self.at = step, Path(run), frozenset(at)
+
+    def __call__(self, model, batch):
+        taken = torch.initial_seed() % 1_000_003  # fit seeds each step by its number, so a resumed run counts on
+        if taken in self.at:
+            with replacing(self.run / f"snapshot_{taken}.pt") as file:
+                torch.save(model.state_dict(), file)
+        return self.step(model, batch)
