@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from accelerate import Accelerator, PartialState
+from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -30,7 +31,7 @@ class Fit:
 
 def fit(
     model, step, batches, run, *, steps=None, seconds=None, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, warmup=0.02,
-    ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False,
+    ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False, keep=(),
 ):  # fmt: skip
     """Train a model in place, to the moving average of its weights, and return the log.
 
@@ -41,7 +42,8 @@ def fit(
     steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
     the file `plan` (None: budget.json in the run), which several runs may share.
     lr: peak of AdamW's rate (warm-up share `warmup`, cosine to 2 %); ema: decay of the average; clip: gradient norm;
-    every: seconds between checkpoints; force: start over. Step i is seeded with (seed, i), so a resumed run repeats an
+    every: seconds between checkpoints; force: start over; keep: numbers of steps after which the averaged weights are kept too,
+    as average_<steps>.safetensors in the run, to see how quality grows. Step i is seeded with (seed, i), so a resumed run repeats an
     uninterrupted one. Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
     """
     run = Path(run)
@@ -67,6 +69,8 @@ def fit(
             _set_rate(optimizer, lr * _schedule(i, steps, warmup))
             log.add(_update(trained, optimizer, step, _to(batch, accelerator.device), accelerator, clip, i, run))
             _follow(average, model, min(ema, (1 + i) / (10 + i)))
+            if i + 1 in keep:
+                _keep(run / f"average_{i + 1}.safetensors", average)
             last = i + 1 == steps
             if (i + 1) % SMOOTH == 0 or last:
                 row = log.close(i + 1)
@@ -168,6 +172,13 @@ def _checkpoint(run, model, average, optimizer, step, rows):
         torch.save(state, file)
     with replacing(run / "log.csv") as file:
         pd.DataFrame(rows).to_csv(file, index=False)
+
+
+def _keep(path, average):
+    """Write the averaged weights as they stand, whole or not at all; of many processes the first writes."""
+    if PartialState().is_main_process:
+        with replacing(path) as file:
+            save_file({name: value.contiguous() for name, value in average.state_dict().items()}, file)
 
 
 def _restore(run, model, average, optimizer):

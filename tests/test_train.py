@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from rovolad_lib import train
@@ -85,6 +86,28 @@ def test_twice_interrupted_with_checkpoints_far_apart(whole, tmp_path):
     model = network()
     fit(model, step, Line(), tmp_path, steps=50, every=1e9)
     assert same(model, whole[0])
+
+
+def test_averages_are_kept_on_the_way_and_change_nothing(whole, tmp_path):
+    fit(network(), step, Line(), tmp_path, steps=50, keep=(30, 50))
+    kept = {n: load_file(tmp_path / f"average_{n}.safetensors") for n in (30, 50)}
+    assert sorted(p.name for p in tmp_path.glob("average*")) == ["average_30.safetensors", "average_50.safetensors"]
+    assert all(torch.equal(kept[50][name], value) for name, value in whole[0].state_dict().items())
+    assert not torch.equal(kept[30]["0.weight"], kept[50]["0.weight"])
+
+
+def test_batches_hear_of_the_steps_before_the_first_is_asked_for(tmp_path):
+    class Planned(Line):
+        told = None
+
+        def planned(self, steps):
+            self.told = steps
+
+        def __getitem__(self, i):
+            assert self.told == 3
+            return super().__getitem__(i)
+
+    fit(network(), step, Planned(), tmp_path, steps=3)
 
 
 def test_batches_from_a_worker_are_the_same(whole, tmp_path):
