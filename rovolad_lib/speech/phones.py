@@ -16,8 +16,8 @@ def phones(text, language="en", rate=None):
     """Return the phones of `robot.say`'s wave: a list of (name, start_s, end_s) without gaps, from 0 to the wave's end.
 
     text, language, rate, errors: as for `robot.say`. Names are IPA without stress, PAUSE ("") for silence; the glide that
-    espeak puts between two vowels of neighbouring words (40 ms) has no name either. Against the audio: starts are exact to
-    a millisecond, plosives start with the burst, and their closure at a sentence's start counts as pause.
+    espeak puts between the vowels of two words (40 ms) has no name either, and the closure of a plosive behind a pause
+    counts as pause.
     """
     found = [(PAUSE, 0.0), *robot.marks("phonemes", text, language, rate)]  # espeak ends with a pause of no length
     ends = [start for _, start in found[1:]] + [found[-1][1] + robot.EDGE_S]
