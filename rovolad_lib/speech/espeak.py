@@ -2,8 +2,8 @@
 script.
 
 A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at
-22,050 Hz (or, asked for "words", JSON: the first character and sample of each), b"-" and what is wrong
-with the request, or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one utterance to the next, so
+22,050 Hz (or, asked for marks, JSON: pairs of what begins and its sample), b"-" and what is wrong with the request,
+or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one utterance to the next, so
 the library is loaded anew for each.
 """
 
@@ -16,7 +16,8 @@ import sys
 
 SYNCHRONOUS, DONT_EXIT, UTF8 = 2, 0x8000, 1
 RATE, PITCH, PITCH_RANGE = 1, 3, 4
-END_OF_LIST, WORD = 0, 1
+PHONEME_EVENTS, IPA = 1, 2
+END_OF_LIST, WORD, PHONEME = 0, 1, 7
 
 
 class Event(ctypes.Structure):
@@ -47,19 +48,26 @@ def unload(library):
 
 
 def synthesise(library, request):
-    """Return the samples or words (bytes) of {text, voice, rate, f0, pitch, pitch_range, words}; None: espeak's own."""
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT)
+    """Return the samples or marks (bytes) of {text, voice, rate, f0, pitch, pitch_range, marks}; None: espeak's own.
+
+    marks: "words" (the first character of each) or "phonemes" (IPA, a pause being ""); left out or None: samples.
+    """
+    wanted = request.get("marks")
+    options = PHONEME_EVENTS | IPA if wanted == "phonemes" else 0
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, b".", DONT_EXIT | options)
     if rate != 22050:
         raise RuntimeError(f"espeak-ng did not start: espeak_Initialize gave {rate}, not 22050")
     library.espeak_ng_SetRandSeed(1)  # espeak seeds the breath of its variants with the time
-    chunks, words = [], []
+    chunks, marks = [], []
 
     def collect(samples, count, events):
         if samples and count > 0:
             chunks.append(ctypes.string_at(samples, 2 * count))
-        for event in itertools.takewhile(lambda event: event.type != END_OF_LIST, events if request.get("words") else ()):
-            if event.type == WORD:
-                words.append((event.text - 1, event.sample))
+        for event in itertools.takewhile(lambda event: event.type != END_OF_LIST, events if wanted else ()):
+            if event.type == WORD and wanted == "words":
+                marks.append((event.text - 1, event.sample))
+            if event.type == PHONEME:
+                marks.append((event.id.decode(errors="ignore"), event.sample))  # eight bytes: the last letter may be cut
         return 0
 
     callback = ON_SAMPLES(collect)
@@ -75,7 +83,7 @@ def synthesise(library, request):
     if library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, UTF8, None, None):
         raise RuntimeError("espeak-ng refused the text")
     library.espeak_Synchronize()
-    return json.dumps(words).encode() if request.get("words") else b"".join(chunks)
+    return json.dumps(marks).encode() if wanted else b"".join(chunks)
 
 
 def answer(library_path, request):

@@ -158,13 +158,14 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
     return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
 
 
-def words(text, language="en", rate=None):
-    """Return when `say` begins each word: a list of (index of its first character, seconds into `say`'s wave).
+def marks(kind, text, language="en", rate=None):
+    """Return when `say` begins each word or phoneme: a list of (what begins, seconds into `say`'s wave).
 
-    text, language, rate, errors: as for `say`.
+    kind: "words" (what begins: the index of its first character) or "phonemes" (IPA with stress and length, "" for a
+    pause); text, language, rate, errors: as for `say`.
     """
-    found = json.loads(_said(_request(text, voice(language), rate) | {"words": True}))
-    return [(first, sample / ESPEAK_RATE + EDGE_S) for first, sample in found]
+    found = json.loads(_said(_request(text, voice(language), rate) | {"marks": kind}))
+    return [(what, sample / ESPEAK_RATE + EDGE_S) for what, sample in found]
 
 
 def _request(text, name, rate, pitch=None, pitch_range=None, f0=110.0):

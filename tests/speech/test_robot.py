@@ -43,7 +43,7 @@ def test_a_dead_worker_is_replaced():
 
 def test_words_begin_where_they_are_heard():
     text = "Übrigens, one. Two three"
-    found = robot.words(text, "en", 120)
+    found = robot.marks("words", text, "en", 120)
     assert [text[first:].split()[0] for first, _ in found] == ["Übrigens,", "one.", "Two", "three"]
     wave = robot.say(text, "en", 120)
     for (_, start), after in zip(found, [s for _, s in found[1:]] + [len(wave) / 16000], strict=True):
