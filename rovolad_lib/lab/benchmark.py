@@ -1,13 +1,18 @@
 """Times that can be trusted: rivals take turns in one run, and what is said of them are ratios with their spread."""
 
-import importlib.util
+import re
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
+
+STATUS = Path("/proc/self/status")
 
 
 def take_turns(calls, rounds=7, warmup=2, device="cpu"):
@@ -94,12 +99,27 @@ def training_step(model, step, batch, lr=1e-3):
     return one
 
 
-def diffusers_there():
-    """Say whether diffusers is installed (extra `peers`), and print a line where it is not."""
-    found = importlib.util.find_spec("diffusers") is not None
-    if not found:
-        print("diffusers is not installed: pip install 'rovolad[peers]'")
-    return found
+def peak_memory(call, *arguments):
+    """Return the bytes by which a call's peak exceeds its idle process, one that has imported all; None where not Linux.
+
+    call, arguments: what a new process can be handed, such as a model's method and tensors; they count too. The peak is read
+    from /proc: that of getrusage begins at what the process had that started this one.
+    """
+    if not STATUS.exists():
+        return None
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_peak_above_idle, call, arguments).result()
+
+
+def _peak_above_idle(call, arguments):
+    idle = _resident("VmRSS")
+    call(*arguments)
+    return _resident("VmHWM") - idle
+
+
+def _resident(name):
+    """Return this process's resident memory in bytes; name: VmRSS for now, VmHWM for the most it ever was."""
+    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"))[1])
 
 
 def diffusers_walk(denoise, x, times, prior):

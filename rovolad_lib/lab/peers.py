@@ -54,7 +54,7 @@ def seanet_step(model, batch):
 
     model: a SEANet; batch: {"wave": (N, S)}. "loss" is the L1 of the wave and the multi-scale mel distance, each over the
     norm of its slope at the output, so that WEIGHTS are shares of that slope.
-    source: Défossez 2022, section 3.4 with eq. 2 and 3, and eq. 5 (the balancer; here without its running mean).
+    source: Défossez 2022, section 3.4, with its balancer (here without a running mean).
     """
     wave = batch["wave"]
     made = model(wave)
@@ -68,7 +68,7 @@ def mel_distance(made, wave):
     """Return the distance of two waves (N, S) in 64 mel bands at seven scales, a scalar.
 
     At each scale the mean L1 of the power plus sqrt(2^i - 1) times the mean square of its decimal logarithm.
-    source: Défossez 2022, eq. 3; power, logarithm and factor, which the paper leaves open, as in the authors' audiocraft.
+    source: Défossez 2022, section 3.4; power, logarithm and factor as in the authors' audiocraft, the scales as in the paper.
     """
     total = 0.0
     for size in (2**i for i in SCALES):

@@ -60,3 +60,9 @@ def test_diffusers_walk_is_our_second_order():
 
     ours = dpm_solver_pp(denoise, x, times, prior, lower_order_final=False)
     assert torch.allclose(benchmark.diffusers_walk(denoise, x, times, prior), ours, atol=2e-5)
+
+
+@pytest.mark.skipif(not benchmark.STATUS.exists(), reason="memory is read from /proc, which Linux alone has")
+def test_the_peak_is_what_a_call_takes():
+    little, much = (benchmark.peak_memory(torch.neg, torch.zeros(n, 2**18)) / 2**20 for n in (1, 64))  # MiB in, MiB out
+    assert 0 <= little < 40 and 120 < much - little < 160
