@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.browse": {"rovolad_lib.speech"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
-    "rovolad_lib.lab.peers": {"rovolad_lib.autoencoder.crops", "rovolad_lib.speech.audio"},
+    "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.plots": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
     "rovolad_lib.lab.setting": {"rovolad_lib"},

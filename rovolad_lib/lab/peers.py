@@ -1,17 +1,14 @@
-"""Others' autoencoders, for figures to stand beside, and snapshots of any training, to see how quality grows with time."""
+"""Others' autoencoders, for figures to stand beside."""
 
 import importlib.util
 import warnings
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from rovolad_lib.autoencoder.crops import Crops
-from rovolad_lib.files import replacing
 from rovolad_lib.speech.audio import mel_filters, set_level
 
 SCALES = range(5, 12)  # windows of 2^5 to 2^11 samples, a quarter of it between them
@@ -90,15 +87,6 @@ def _filters(bins):
     return F.interpolate(mel_filters(64)[None], bins, mode="linear", align_corners=True)[0]
 
 
-class WaveCrops(Crops):
-    """The crops of `Crops`, with their gains, as waves: {"wave": (N, S)}. The same (seed, i) is the same speech as there."""
-
-    def __getitem__(self, i):
-        random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
-        wave = torch.stack([self._crop(random) for _ in range(self.batch)])
-        return {"wave": wave * 10 ** (self.gain_db / 20 * (2 * torch.rand(self.batch, 1, generator=random) - 1))}
-
-
 @torch.inference_mode()
 def reconstruct(model, wave):
     """Return what a SEANet makes of a wave (S,), first set to the house's level: (S,)."""
@@ -117,22 +105,3 @@ def encodec_24khz():
         model = EncodecModel.encodec_model_24khz(pretrained=False)
     model.set_target_bandwidth(6.0)
     return torch.inference_mode()(model)
-
-
-class Snapshots:
-    """A step function for `train.fit` that also writes the weights as they stand after some numbers of steps.
-
-    step: the function it passes on to; run: folder, where `snapshot_<steps>.pt` is a state_dict; at: numbers of steps, each
-    less than the run's own. Neither averaged nor annealed, so they are below what a run that ends there would reach.
-    One costs a write of the weights (60 MB and .1 s for a SEANet). For training in one process.
-    """
-
-    def __init__(self, step, run, at):
-        self.step, self.run, self.at = step, Path(run), frozenset(at)
-
-    def __call__(self, model, batch):
-        taken = torch.initial_seed() % 1_000_003  # fit seeds each step by its number, so a resumed run counts on
-        if taken in self.at:
-            with replacing(self.run / f"snapshot_{taken}.pt") as file:
-                torch.save(model.state_dict(), file)
-        return self.step(model, batch)

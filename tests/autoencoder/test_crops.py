@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rovolad_lib.autoencoder.crops import Crops
+from rovolad_lib.autoencoder.crops import Crops, Waves
 from rovolad_lib.speech.spectral import stft
 
 STILL = {"pitch": 0.0, "narrow": 0.0, "gain_db": 0.0, "tilt_db": 0.0}
@@ -102,3 +102,14 @@ def test_speech_that_is_too_short_is_refused():
     with pytest.raises(ValueError, match="9600 samples"):
         Crops(waves(9599), frames=60)
     assert Crops(waves(9600), frames=60, batch=2)[0]["magnitude"].shape == (2, 60, 321)
+
+
+def test_waves_are_the_crops_before_colour_and_bandwidth():
+    options = dict(batch=5, frames=4, seed=3, pitch=0.5)
+    magnitude = Crops(waves(3000, 5000), narrow=0.0, tilt_db=0.0, **options)[2]["magnitude"]
+    crops = Waves(waves(3000, 5000), **options)
+    crops.planned(20)
+    assert crops[2]["wave"].shape == (5, 640) and crops[2]["sigma"].shape == (5,)
+    assert torch.allclose(stft(crops[2]["wave"]).abs(), magnitude, atol=1e-5)
+    assert torch.equal(crops[2]["wave"], Waves(waves(3000, 5000), **options)[2]["wave"])
+    assert [crops[i]["adversarial"] for i in (0, 1, 2, 3)] == [0.0, 0.0, 1.0, 1.0]
