@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # package=the scores that need it; some compile C, and one that fails must not stop the rest
-SCORES := setuptools<81=- resemblyzer=speaker_similarity speechmos=DNSMOS pocketsphinx=recognised_words \
+SCORES := setuptools<81=- resemblyzer=speaker_similarity pocketsphinx=recognised_words \
 	jiwer=word_error_rate pystoi=STOI pesq=PESQ
 
 help:  ## show this list

@@ -22,6 +22,7 @@ UNITS = {
     "pesq_wb": Unit("MOS-LQO, 1 to 4.64", "higher", "PESQ wide band, P.862.2", "pesq"),
     "stoi": Unit("0 to 1", "higher", "STOI", "pystoi"),
     "log_mel_l1": Unit("nat", "lower", MEL),
+    "dnsmos": Unit("MOS, 1 to 5", "higher", "DNSMOS P.835, overall, 20 clips", "speechmos"),
     "mel_distance": Unit("nat", "lower", MEL + ", level-normalised, DTW"),
     "mcd": Unit("dB", "lower", "13 cepstra of the " + MEL + ", level-normalised, DTW"),
     "log_f0_correlation": Unit("-1 to 1", "higher", "normalised autocorrelation, frames voiced in both, DTW"),
