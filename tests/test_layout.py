@@ -31,7 +31,6 @@ MAY_IMPORT = {
     "rovolad_lib.lab.browse": {"rovolad_lib.speech"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
-    "rovolad_lib.lab.plots": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
     "rovolad_lib.lab.setting": {"rovolad_lib"},
     "rovolad_lib.lab.studio": {"rovolad_lib"},
