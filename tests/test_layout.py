@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "rovolad_lib.convert": ABOVE,
     "rovolad_lib.lab": set(),
     "rovolad_lib.lab.browse": {"rovolad_lib.speech"},
+    "rovolad_lib.lab.codecs": {"rovolad_lib.metrics.latents", "rovolad_lib.speech"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
     "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},

@@ -1,15 +1,19 @@
 """Utterances to look at and listen to: a browser where a person sits at the notebook, a page of players elsewhere."""
 
 import io
+import textwrap
 from html import escape
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy as np
 from IPython import get_ipython
 
 from rovolad_lib.lab import listen, plots
 from rovolad_lib.speech import manifest
+from rovolad_lib.speech.audio import SAMPLE_RATE, log_mel
 
+LINES = 60  # of an alignment, from end to end
 LISTED = 200  # matches in the browser's list; who looks for one of more types more words
 
 
@@ -58,9 +62,35 @@ def page(data, table):
 
 
 def alignment(row, data):
-    """Draw a row's alignment over the spectrograms of both voices, as `plots.alignment`."""
+    """Draw a row's alignment, as `aligned`."""
     person, robot = (reader(row, data.folder) for reader in (manifest.wave, manifest.robot_wave))
-    plots.alignment(person, robot, manifest.frame_map(row, data.folder), f"{_who(row)}: {_said(row)}")
+    aligned(person, robot, manifest.frame_map(row, data.folder), f"{_who(row)}: {_said(row)}")
+
+
+def aligned(person, robot, frame_map, title=""):
+    """Plot the log-mel spectrograms of a person above a robot, with lines between the moments that belong together.
+
+    person, robot: (S,) waves at 16 kHz; frame_map: (F,) int, the robot's 10 ms frame for each of the person's;
+    title: the words.
+    """
+    waves = {"person": person, "robot": robot}
+    seconds = max(map(len, waves.values())) / SAMPLE_RATE
+    size = {"nrows": 3, "ncols": 1, "figsize": (plots.WIDTH, 4.2), "height_ratios": (3, 1, 3)}
+    with plots.figure(3, "", **size) as (top, between, bottom):
+        for axis, (name, wave) in zip((top, bottom), waves.items(), strict=True):
+            mel = log_mel(wave).numpy()  # (80, F)
+            axis.imshow(mel, extent=(0, mel.shape[1] / 100, 0, 80), cmap="magma", origin="lower", aspect="auto")
+            axis.set(xlim=(0, seconds), yticks=[], ylabel=name)
+            axis.grid(False)
+        moments = np.linspace(0, len(frame_map) - 1, LINES).round().astype(int)
+        ends = np.stack([moments, np.asarray(frame_map)[moments]], 1) / 100  # (lines, 2) in seconds
+        between.plot(ends.T, [1, 0], color="0.45", linewidth=0.7)
+        between.set(xlim=(0, seconds), ylim=(0, 1))
+        between.set_axis_off()
+        top.tick_params(labelbottom=False)
+        bottom.set_xlabel("time (s)")
+        top.set_title(textwrap.fill(title, 100), pad=8)
+        between.figure.get_layout_engine().set(h_pad=0, hspace=0, rect=(0, 0, 1, 0.98))  # lines touch what they join
 
 
 def panel(data, speaker=None, words=None):

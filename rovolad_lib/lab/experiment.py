@@ -177,7 +177,7 @@ def experiment(study, encoded, chosen, p, results, device):
         "study": study, "run_id": run_id, "parameters": parameters | chosen, "recipe": recipe(), "seconds": fitted.seconds,
         "data": {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}, "steps": fitted.steps,
         "device": device, "metrics": scored.mean().to_dict(), "units": score.units(scored, heard),
-        "x0_error": x0_errors(encoded, setting, model, rows, length),
+        "deviation": scored.sem().to_dict(), "x0_error": x0_errors(encoded, setting, model, rows, length),
     }  # fmt: skip
     records.save(record, results)
     return record, waves

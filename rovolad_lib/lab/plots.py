@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from rovolad_lib.files import replacing
-from rovolad_lib.speech.audio import SAMPLE_RATE, log_mel
 
 WIDTH = 9.0  # inches; GitHub shows a README picture about 900 pixels wide
-LINES = 60  # of an alignment, from end to end
 STYLE = {
     **sns.axes_style("whitegrid"),
     **sns.plotting_context("notebook"),
@@ -29,10 +27,10 @@ STYLE = {
 
 
 def study(frame, x, metrics, title, path=None, anchors=None, order=None):
-    """Plot a study: a panel per metric, a row per setting, a point per run with the interval over its items.
+    """Plot a study: a panel per metric, a row per setting, a point per run with its 95 % interval over the clips.
 
     A bar marks each setting's mean, a band around it one standard deviation over its runs.
-    frame: of `records.group`, its name is printed below; columns `intervals.<metric>` hold (low, high), where known.
+    frame: of `records.group`, its name is printed below; the interval is 1.96 times `deviation.<metric>`, where known.
     x: name of the studied parameter, or a list of them; metrics: names without `metrics.`; title: the answer, computed.
     path: picture file or None; the plotted records go to a .csv of the same name beside it.
     anchors: dict metric -> dict label -> value, drawn as dashed lines; order: all settings from the top, as their rows are
@@ -47,15 +45,16 @@ def study(frame, x, metrics, title, path=None, anchors=None, order=None):
     columns = [f"parameters.{name}" for name in names]
     frame = frame.sort_values([*columns, *frame.columns.intersection(["parameters.seed"])])
     frame = frame.assign(setting=frame[columns].astype(str).agg(", ".join, axis=1))
-    inks = _inks(frame["setting"], order)
+    inks = _inks(frame["setting"], list(frame["setting"].unique()) if order is None else order)
     rows = {setting: frame[frame["setting"] == setting] for setting in inks if setting in set(frame["setting"])}
     size = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows)))}
-    with _figure(len(metrics), title, path, frame.attrs.get("group", ""), sharey=True, **size) as axes:
+    with figure(len(metrics), title, path, frame.attrs.get("group", ""), sharey=True, **size) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
+            axis.use_sticky_edges = False  # a band keeps its distance from the frame
             for place, (setting, runs) in enumerate(rows.items()):
                 _runs(axis, place, runs, metric, inks[setting])
             for label, value in (anchors or {}).get(metric, {}).items():
-                axis.axvline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
+                axis.axvline(value, color="0.5", linewidth=1, linestyle="--", zorder=1)
                 axis.annotate(label, (value, 1), (0, 1), ("data", "axes fraction"), "offset points", ha="center", size=8)
             unit = frame[f"units.{metric}.unit"].dropna().unique() if f"units.{metric}.unit" in frame else []
             axis.set_title(metric.replace("_", " "), pad=14 if anchors else 6)
@@ -67,17 +66,16 @@ def study(frame, x, metrics, title, path=None, anchors=None, order=None):
 
 
 def _runs(axis, place, runs, metric, ink):
-    """Draw the runs of one setting on the row `place`, those of one seed above those of the next."""
+    """Draw the runs of one setting on the row `place`, one below the other in the order of their seeds."""
     values = runs[f"metrics.{metric}"]
     heights = place + (np.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.18, 0.6 / len(runs))
     axis.scatter(values, heights, color=ink, s=28, zorder=3)
     spread = values.std() if len(runs) > 1 else 0.0
     axis.barh(place, 2 * spread, 0.7, values.mean() - spread, color=ink, alpha=0.18, linewidth=0)
     axis.vlines(values.mean(), place - 0.35, place + 0.35, color="0.2", linewidth=2)
-    if f"intervals.{metric}" in runs:
-        known = runs[f"intervals.{metric}"].map(lambda pair: isinstance(pair, list)).to_numpy()
-        if known.any():
-            axis.hlines(heights[known], *zip(*runs[f"intervals.{metric}"][known], strict=True), color=ink, linewidth=1.5)
+    if f"deviation.{metric}" in runs:
+        half = 1.96 * runs[f"deviation.{metric}"].astype(float)
+        axis.hlines(heights, values - half, values + half, color=ink, linewidth=1.5)
 
 
 def curves(table, xs, y, hue, title, path=None, order=None, log=()):
@@ -89,8 +87,8 @@ def curves(table, xs, y, hue, title, path=None, order=None, log=()):
     order: all variants, of which each keeps its colour in pictures of some of them (None: those there are, sorted);
     log: names of columns on logarithmic axes.
     """
-    inks = _inks(table[hue], order)
-    with _figure(len(xs), title, path, sharey=True) as axes:
+    inks = _inks(table[hue], sorted(table[hue].unique()) if order is None else order)
+    with figure(len(xs), title, path, sharey=True) as axes:
         for axis, x in zip(axes, xs, strict=True):
             points = table.dropna(subset=[x, y]).sort_values(x)
             points = points.assign(point=points.groupby([hue, "run"]).cumcount())
@@ -100,10 +98,11 @@ def curves(table, xs, y, hue, title, path=None, order=None, log=()):
                 axis.plot(middle, scores.mean(), color=inks[variant], marker="o", markersize=4, label=variant)
                 axis.fill_between(middle, scores.min(), scores.max(), color=inks[variant], alpha=0.18, linewidth=0)
             axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " ") if axis is axes[0] else "")
-            _scale(axis, x in log, y in log)
-            if x in log and points[x].nunique() <= 10:
-                axis.set_xticks(sorted(points[x].unique()), [f"{value:g}" for value in sorted(points[x].unique())])
-                axis.minorticks_off()
+            for ruler in [ruler for ruler, name in ((axis.xaxis, x), (axis.yaxis, y)) if name in log]:
+                axis.set(**{f"{ruler.axis_name}scale": "log"})
+                ruler.set_major_locator(FixedLocator(points[x].unique()) if ruler is axis.xaxis else LogLocator(subs=(1, 2, 5)))
+                ruler.set_major_formatter("{x:g}")
+                ruler.set_minor_locator(NullLocator())
         _legend_below(axes)
     if path is not None:
         _save(table, path)
@@ -115,7 +114,7 @@ def bars(table, x, hue, metrics, title, path=None):
     table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
     computed; path: picture file or None, the means go to a .csv of the same name beside it.
     """
-    with _figure(len(metrics), title, path) as axes:
+    with figure(len(metrics), title, path) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
             sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
             axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
@@ -123,25 +122,37 @@ def bars(table, x, hue, metrics, title, path=None):
         axes[0].get_legend().remove()
         _legend_below(axes)
     if path is not None:
-        with replacing(Path(path).with_suffix(".csv")) as temporary:
-            means = table.groupby([x, hue], sort=False)[metrics].mean().round(4)
-            means.to_csv(temporary, encoding="utf-8", lineterminator="\n")
+        _save(table.groupby([x, hue], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
 def lines(table, x, y, hue, title, path=None):
-    """Plot one panel of lines on logarithmic axes, one line a value of `hue`; equal powers of x are parallel lines.
+    """Plot `curves` of one panel on logarithmic axes, one row of the table a point; equal powers of x are parallel lines."""
+    curves(table.assign(run=0), [x], y, hue, title, path, order=list(dict.fromkeys(table[hue])), log=(x, y))
 
-    table: DataFrame with the columns x, y and hue, x and y above 0; title: the answer, computed; path: picture file or
-    None, the table goes to a .csv of the same name beside it.
+
+def growth(table, x, metrics, hue, title, path=None):
+    """Plot how scores grow with time: a panel per metric, a line per value of `hue`, 95 % bootstrap bands over rows.
+
+    table: DataFrame of single scores; x: name of a column above 0, drawn logarithmically; a value of `hue` with one x alone is
+    a level, drawn across. metrics, hue: names of columns; title: the answer, computed; path: picture file or None, the means
+    go to a .csv of the same name beside it.
     """
-    with _figure(1, title, path) as (axis,):
-        sns.lineplot(table, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axis, palette="colorblind")
-        axis.set(xlabel=x, ylabel=y)
-        _scale(axis, True, True)
-        axis.set_xticks(table[x].unique(), [f"{value:g}" for value in table[x].unique()])
-        axis.legend(title="", frameon=False)
+    inks = dict(zip(table[hue].unique(), sns.color_palette("colorblind"), strict=False))
+    with figure(len(metrics), title, path) as axes:
+        for axis, metric in zip(axes, metrics, strict=True):
+            for name, part in table.groupby(hue, sort=False):
+                if part[x].nunique() == 1:
+                    axis.axhline(part[metric].mean(), color=inks[name], linestyle="--", label=name)
+                else:
+                    sns.lineplot(part, x=x, y=metric, ax=axis, color=inks[name], marker="o", label=name, legend=False, seed=0)
+            axis.set(title=metric.replace("_", " "), ylabel="", xlabel=x)
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.minorticks_off()
+        _legend_below(axes)
     if path is not None:
-        _save(table, path, float_format="%.4g")
+        _save(table.groupby([hue, x], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
 def spectrograms(waves, path=None, sample_rate=16000, title=""):
@@ -155,38 +166,13 @@ def spectrograms(waves, path=None, sample_rate=16000, title=""):
         spectrum = torch.stft(wave, 640, 160, window=torch.hann_window(640), pad_mode="constant", return_complex=True)
         decibels[name] = 20 * spectrum.abs().clamp(min=1e-5).log10()  # (321, S // 160 + 1)
     loudest = max(values.max().item() for values in decibels.values())
-    with _figure(len(waves), title, path) as axes:
+    with figure(len(waves), title, path) as axes:
         for axis, (name, values) in zip(axes, decibels.items(), strict=True):
             extent = (0, values.shape[1] * 160 / sample_rate, 0, sample_rate / 2000)
             limits = {"vmin": loudest - 80, "vmax": loudest}
             axis.imshow(values.numpy(), extent=extent, cmap="magma", origin="lower", aspect="auto", **limits)
             axis.grid(False)
             axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
-
-
-def alignment(person, robot, frame_map, title="", path=None):
-    """Plot the log-mel spectrograms of a person above a robot, with lines between the moments that belong together.
-
-    person, robot: (S,) waves at 16 kHz; frame_map: (F,) int, the robot's 10 ms frame for each of the person's;
-    title: the words; path: picture file or None.
-    """
-    waves = {"person": person, "robot": robot}
-    seconds = max(map(len, waves.values())) / SAMPLE_RATE
-    with _figure(3, "", path, nrows=3, ncols=1, figsize=(WIDTH, 4.2), height_ratios=(3, 1, 3)) as (top, between, bottom):
-        for axis, (name, wave) in zip((top, bottom), waves.items(), strict=True):
-            mel = log_mel(wave).numpy()  # (80, F)
-            axis.imshow(mel, extent=(0, mel.shape[1] / 100, 0, 80), cmap="magma", origin="lower", aspect="auto")
-            axis.set(xlim=(0, seconds), yticks=[], ylabel=name)
-            axis.grid(False)
-        moments = np.linspace(0, len(frame_map) - 1, LINES).round().astype(int)
-        ends = np.stack([moments, np.asarray(frame_map)[moments]], 1) / 100  # (lines, 2) in seconds
-        between.plot(ends.T, [1, 0], color="0.45", linewidth=0.7)
-        between.set(xlim=(0, seconds), ylim=(0, 1))
-        between.set_axis_off()
-        top.tick_params(labelbottom=False)
-        bottom.set_xlabel("time (s)")
-        top.set_title(textwrap.fill(title, 100), pad=8)
-        between.figure.get_layout_engine().set(h_pad=0, hspace=0, rect=(0, 0, 1, 0.98))  # lines touch what they join
 
 
 def corpora(summary, utterances, gate, title, path=None):
@@ -204,7 +190,7 @@ def corpora(summary, utterances, gate, title, path=None):
     lengths = [f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.1f} min" for hours in summary.hours]
     people = summary.speakers.astype(int).astype(str).mask(one_off, "one-off")
     shares = 100 * gate.reindex(order)
-    with _figure(3 + len(spreads), title, path) as axes:
+    with figure(3 + len(spreads), title, path) as axes:
         for axis, name, labels in ((axes[0], "hours", lengths), (axes[1], "speakers", people)):
             axis.bar_label(axis.barh(lines, summary[name], color=blue, height=0.6), labels, padding=4, fontsize=10, color="0.3")
             axis.set(title="speech" if name == "hours" else name, xticks=[], xlim=(0, 1.3 * summary[name].max() or 1))
@@ -234,29 +220,18 @@ def training_curve(log, path=None, title="training"):
     if "step" not in frame:
         raise ValueError(f"a training log has a column 'step', this one has {list(frame)}")
     names = [name for name in frame.select_dtypes("number") if name not in ("step", "seconds", "lr")]
-    with _figure(len(names), title, path) as axes:
+    with figure(len(names), title, path) as axes:
         for axis, name in zip(axes, names, strict=True):
             rows = frame[["step", name]].dropna()  # validation figures stand in few rows
             axis.plot(rows["step"], rows[name], color=sns.color_palette("colorblind")[0])
             axis.set(title=name.replace("_", " "), xlabel="step")
 
 
-def _inks(variants, order=None):
-    """Return dict variant -> colour of all in `order`, None: of those there are, sorted."""
-    found = set(variants)
-    order = sorted(found) if order is None else list(order)
-    if lost := sorted(found - set(order)):
-        raise ValueError(f"order {order} lacks {lost}; accepted: a list of all variants")
+def _inks(variants, order):
+    """Return dict variant -> colour of all in `order`; ValueError if it lacks one of the variants."""
+    if lost := sorted(set(variants) - set(order)):
+        raise ValueError(f"order {list(order)} lacks {lost}; accepted: a list of all variants")
     return dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
-
-
-def _scale(axis, x, y):
-    """Make the axes that are asked for logarithmic, with ticks at 1, 2 and 5 that are read without powers."""
-    for name in [name for name, wanted in (("x", x), ("y", y)) if wanted]:
-        axis.set(**{f"{name}scale": "log"})
-        getattr(axis, f"{name}axis").set_major_locator(LogLocator(subs=(1, 2, 5)))
-        getattr(axis, f"{name}axis").set_major_formatter("{x:g}")
-        getattr(axis, f"{name}axis").minorticks_off()
 
 
 def _legend_below(axes):
@@ -266,14 +241,14 @@ def _legend_below(axes):
     axes[0].figure.legend(known.values(), known.keys(), **look)
 
 
-def _save(table, path, **options):
-    """Write a plotted table beside its picture; options: of `DataFrame.to_csv`."""
+def _save(table, path):
+    """Write a plotted table beside its picture."""
     with replacing(Path(path).with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", **options)
+        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")
 
 
 @contextmanager
-def _figure(panels, title, path, footer="", **options):
+def figure(panels, title, path, footer="", **options):
     """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook.
 
     options: of `plt.subplots`, in the place of the house's.

@@ -5,12 +5,14 @@ from types import SimpleNamespace
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
+import numpy
 import pandas
 import pytest
+import torch
 from IPython.display import HTML
 from jupyter_client.manager import start_new_kernel
 
-from rovolad_lib.lab import browse, listen, plots
+from rovolad_lib.lab import browse, listen
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.speech import manifest
@@ -131,6 +133,27 @@ def test_an_alignment_carries_the_row_s_words_and_map(data):
     row = next(data.table.itertuples())
     browse.alignment(row, data)
     top, between, _ = plt.gcf().axes
-    assert top.get_title() == "a: five" and len(between.lines) == plots.LINES
+    assert top.get_title() == "a: five" and len(between.lines) == browse.LINES
     assert between.lines[-1].get_xdata()[1] == manifest.frame_map(row, data.folder)[-1] / 100
+    plt.close()
+
+
+def test_alignment_draws_lines_between_moments_that_belong_together():
+    waves = [torch.randn(n, generator=torch.Generator().manual_seed(n)) / 20 for n in (16000, 8000)]
+    frames = numpy.arange(100) // 2  # the robot is twice as fast
+    browse.aligned(*waves, frames, "half as long")
+    top, between, bottom = plt.gcf().axes
+    assert [axis.images[0].get_array().shape for axis in (top, bottom)] == [(80, 100), (80, 50)]
+    assert [axis.images[0].get_extent()[1] for axis in (top, bottom)] == [1.0, 0.5]
+    assert {axis.get_xlim() for axis in (top, between, bottom)} == {(0, 1)} and top.get_title() == "half as long"
+    ends = numpy.array([line.get_xdata() for line in between.lines])
+    assert len(ends) == browse.LINES and list(ends[0]) == [0, 0] and list(ends[-1]) == [0.99, 0.49]
+    assert numpy.abs(ends[:, 0] - 2 * ends[:, 1]).max() <= 0.0101  # 10 ms frames
+    assert list(between.lines[0].get_ydata()) == [1, 0]
+    plt.close()
+
+
+def test_a_clip_shorter_than_the_lines_has_a_line_for_each_frame():
+    browse.aligned(torch.ones(320) / 9, torch.ones(320) / 9, numpy.arange(2))
+    assert {tuple(line.get_xdata()) for line in plt.gcf().axes[1].lines} == {(0, 0), (0.01, 0.01)}
     plt.close()

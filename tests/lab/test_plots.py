@@ -28,17 +28,67 @@ def test_study_draws_every_run_and_the_means(tmp_path):
     plots.study(frame(), ["pad", "mask"], ["error", "words"], "post is worst", tmp_path / "p.png", anchors)
     figure = plt.gcf()
     axis = figure.axes[0]
-    heights = sorted(y for points in axis.collections[:2] for _, y in points.get_offsets())
-    assert heights == [1.0, 3.0, 5.0]
-    means = [segment[0][1] for segment in axis.collections[-1].get_segments()]
-    assert means == [5.0, 2.0]  # post, pre
-    assert [label.get_text() for label in axis.get_xticklabels()] == ["post\non", "pre\non"]
-    assert axis.get_ylabel() == "dB" and figure.axes[1].get_ylabel() == ""  # words have no unit in the records
-    assert axis.lines[-1].get_ydata()[0] == 4 and "floor" in [text.get_text() for text in axis.texts]
+    points = [mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets()) and mark.get_offsets().any()]
+    assert [[x for x, _ in part] for part in points] == [[5.0], [1.0, 3.0]]  # post, pre
+    assert [y for part in points for _, y in part] == pytest.approx([0, 0.91, 1.09])  # each run on a height of its own
+    assert [part[0] for part in drawn(axis) if len(set(part[:, 0])) == 1] == [[5.0, -0.35], [2.0, 0.65]]
+    bands = [(band.get_x(), band.get_width()) for band in axis.patches]
+    assert bands[0] == (5.0, 0) and bands[1] == pytest.approx((2 - 2**0.5, 2 * 2**0.5))
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["post, on", "pre, on"]
+    assert axis.get_xlabel() == "dB" and figure.axes[1].get_xlabel() == ""  # words have no unit in the records
+    assert axis.lines[-1].get_xdata()[0] == 4 and "floor" in [text.get_text() for text in axis.texts]
     assert figure.get_suptitle() == "post is worst" and figure.get_supxlabel() == "3 records, data feed"
     assert plt.imread(tmp_path / "p.png").shape[1] == plots.WIDTH * 150
-    assert list(pd.read_csv(tmp_path / "p.csv")["metrics.error"]) == [1.0, 3.0, 5.0]
+    assert sorted(pd.read_csv(tmp_path / "p.csv")["metrics.error"]) == [1.0, 3.0, 5.0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "p.png"]
+
+
+def drawn(axis):
+    """Return the ends [[x, y], [x, y]] of the segments on an axis."""
+    return [part for mark in axis.collections if hasattr(mark, "get_segments") for part in mark.get_segments()]
+
+
+def test_study_draws_the_interval_of_each_run():
+    plots.study(frame().assign(**{"deviation.error": [0.5, None, 1.0]}), "pad", ["error", "words"], "")
+    axis, other = plt.gcf().axes
+    spans = [part[:, 0].tolist() for part in drawn(axis) if len(set(part[:, 0])) > 1 and np.isfinite(part).all()]
+    assert spans == [pytest.approx([5 - 1.96, 5 + 1.96]), pytest.approx([1 - 0.98, 1 + 0.98])]
+    assert [part for part in drawn(other) if len(set(part[:, 0])) > 1] == []
+
+
+def test_a_setting_keeps_place_and_colour_in_a_picture_of_some(tmp_path):
+    inks = []
+    for rows, order in ((slice(None), None), (slice(0, 2), ["post", "pre"])):
+        plots.study(frame()[rows], "pad", ["error"], "", order=order)
+        inks.append(plt.gca().patches[-1].get_facecolor())
+    assert inks[0] == inks[1] and [label.get_text() for label in plt.gca().get_yticklabels()] == ["pre"]
+    with pytest.raises(ValueError, match=r"\['pre'\] lacks \['post'\]"):
+        plots.study(frame(), "pad", ["error"], "", order=["pre"])
+
+
+def test_curves_join_means_over_runs(tmp_path):
+    rows = [{"prior": prior, "run": run, "seconds": (1 + run) * k, "error": 8 * (run + 1) / k}
+            for prior in ("robot", "mixed") for run in range(2) for k in (1, 2, 4)]  # fmt: skip
+    table = pd.concat([pd.DataFrame(rows), pd.DataFrame([{"prior": "robot", "run": 0, "steps": 50, "error": 1.0}])])
+    look = {"order": ["robot", "mixed"], "log": ("steps", "error")}
+    plots.curves(table, ["seconds", "steps"], "error", "prior", "robot", tmp_path / "c.png", **look)
+    seconds, steps = plt.gcf().axes
+    assert [line.get_label() for line in seconds.lines] == ["robot", "mixed"]
+    assert seconds.lines[0].get_xdata().tolist() == [1.5, 3, 6] and seconds.lines[0].get_ydata().tolist() == [12, 6, 3]
+    band = seconds.collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (2, 16)  # from the better run's last to the worse run's first
+    assert [line.get_xdata().tolist() for line in steps.lines] == [[50]]
+    assert (seconds.get_xscale(), seconds.get_yscale(), steps.get_xscale()) == ("linear", "log", "log")
+    assert [text.get_text() for text in plt.gcf().legends[0].get_texts()] == ["robot", "mixed"]
+    assert len(pd.read_csv(tmp_path / "c.csv")) == 13 and (tmp_path / "c.png").stat().st_size > 0
+
+
+def test_lines_are_curves_of_one_row_a_point(tmp_path):
+    table = pd.DataFrame({"frames": [16, 64] * 2, "cost": [1.0, 4.0, 2.0, 32.0], "backbone": ["te"] * 2 + ["cnn"] * 2})
+    plots.lines(table, "frames", "cost", "backbone", "te is linear", tmp_path / "l.png")
+    (axis,) = plt.gcf().axes
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in axis.lines] == [("te", [1, 4]), ("cnn", [2, 32])]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["16", "64"] and axis.get_xscale() == "log"
 
 
 def test_study_leaves_the_style_as_it_was():
@@ -50,7 +100,7 @@ def test_study_leaves_the_style_as_it_was():
 def test_study_orders_numbers_by_size():
     table = frame().assign(**{"parameters.steps": [10, 2, 1]})
     plots.study(table, "steps", ["error"], "")
-    assert [label.get_text() for label in plt.gca().get_xticklabels()] == ["1", "2", "10"]
+    assert [label.get_text() for label in plt.gca().get_yticklabels()] == ["1", "2", "10"]
 
 
 def test_study_refuses_an_empty_frame_and_an_unknown_metric():
@@ -69,25 +119,6 @@ def test_spectrograms_show_a_tone_at_its_place(tmp_path):
     assert tone_image.get_clim() == quiet_image.get_clim()
     assert pixels.max() - quiet_image.get_array().max() == pytest.approx(60, abs=0.1)
     assert (tmp_path / "s.png").stat().st_size > 0
-
-
-def test_alignment_draws_lines_between_moments_that_belong_together(tmp_path):
-    waves = [torch.randn(n, generator=torch.Generator().manual_seed(n)) / 20 for n in (16000, 8000)]
-    frames = np.arange(100) // 2  # the robot is twice as fast
-    plots.alignment(*waves, frames, "half as long", tmp_path / "a.png")
-    top, between, bottom = plt.gcf().axes
-    assert [axis.images[0].get_array().shape for axis in (top, bottom)] == [(80, 100), (80, 50)]
-    assert [axis.images[0].get_extent()[1] for axis in (top, bottom)] == [1.0, 0.5]
-    assert {axis.get_xlim() for axis in (top, between, bottom)} == {(0, 1)} and top.get_title() == "half as long"
-    ends = np.array([line.get_xdata() for line in between.lines])
-    assert len(ends) == plots.LINES and list(ends[0]) == [0, 0] and list(ends[-1]) == [0.99, 0.49]
-    assert np.abs(ends[:, 0] - 2 * ends[:, 1]).max() <= 0.0101  # 10 ms frames
-    assert list(between.lines[0].get_ydata()) == [1, 0] and (tmp_path / "a.png").stat().st_size > 0
-
-
-def test_a_clip_shorter_than_the_lines_has_a_line_for_each_frame():
-    plots.alignment(torch.ones(320) / 9, torch.ones(320) / 9, np.arange(2))
-    assert {tuple(line.get_xdata()) for line in plt.gcf().axes[1].lines} == {(0, 0), (0.01, 0.01)}
 
 
 def test_corpora_draws_each_corpus_on_a_line_of_its_own(tmp_path):
