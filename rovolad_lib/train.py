@@ -42,9 +42,10 @@ def fit(
     steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
     the file `plan` (None: budget.json in the run), which several runs may share.
     lr: peak of AdamW's rate (warm-up share `warmup`, cosine to 2 %); ema: decay of the average; clip: gradient norm;
-    every: seconds between checkpoints; force: start over; keep: numbers of steps after which the averaged weights are kept too,
-    as average_<steps>.safetensors in the run, to see how quality grows. Step i is seeded with (seed, i), so a resumed run repeats an
-    uninterrupted one. Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
+    every: seconds between checkpoints; force: start over; keep: numbers of steps after which the averaged weights are kept
+    too, as average_<steps>.safetensors in the run, to see how quality grows. Step i is seeded with (seed, i), so a resumed
+    run repeats an uninterrupted one.
+    Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from rovolad_lib.metrics import latents as worth
-from rovolad_lib.speech.phones import PAUSE, labels, phones, rate_of
 from rovolad_lib.speech.manifest import robot_wave
+from rovolad_lib.speech.phones import PAUSE, labels, phones, rate_of
 
 
 def said(data, most=150):

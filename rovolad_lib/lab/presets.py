@@ -5,11 +5,18 @@ SIZE = {"encoder": (256, 6), "decoder": (384, 8)}
 # steps: of stage 1, head_steps: of the net head, with discriminators where judged; peer_steps: those that EnCodec's architecture
 # takes in the time of `steps`; apart_steps: of each autoencoder of `ae=separate`
 AUTOENCODER = {
-    "smoke": {"model": TINY, "head": (32, 1), "judged": False, "batch": 4, "steps": 20, "head_steps": 10, "peer_steps": 3, "apart_steps": 5},
-    "small": {"model": SIZE, "head": (256, 6), "judged": False, "batch": 16, "steps": 9000, "head_steps": 3000, "peer_steps": 1100,
-              "apart_steps": 1000},
-    "full": {"model": SIZE, "head": (384, 8), "judged": True, "batch": 64, "steps": 40000, "head_steps": 30000, "peer_steps": 10000,
-             "apart_steps": 5000},
+    "smoke": {
+        "model": TINY, "head": (32, 1), "judged": False, "batch": 4,
+        "steps": 20, "head_steps": 10, "peer_steps": 3, "apart_steps": 5,
+    },
+    "small": {
+        "model": SIZE, "head": (256, 6), "judged": False, "batch": 16,
+        "steps": 9000, "head_steps": 3000, "peer_steps": 1100, "apart_steps": 1000,
+    },
+    "full": {
+        "model": SIZE, "head": (384, 8), "judged": True, "batch": 64,
+        "steps": 40000, "head_steps": 30000, "peer_steps": 10000, "apart_steps": 5000,
+    },
 }  # fmt: skip
 SHARES = (1 / 30, 1 / 15, 2 / 15, 4 / 15, 8 / 15, 1)  # of a training, at which its averages are kept
 
