@@ -55,13 +55,13 @@ class StageTwo:
         return {name: value for name, value in made.items() if name not in ("wave", "truth")}
 
     def reconstruct(self, head, batch):
-        """Return the losses beside "wave" and "truth" (N, S); batch: {"wave": (N, S), "sigma": (N,)}, S of whole latent frames."""
+        """Return the losses beside "wave" and "truth" (N, S); batch: {"wave": (N, S), "sigma": (N,)}, S whole latent frames."""
         truth, turn = batch["wave"], int(torch.randint(len(self.iterations), ()))
         with torch.no_grad():
             latents = self.model.encode(truth)
             latents = latents + batch["sigma"].view(-1, 1, 1) * torch.randn_like(latents)
-            guess = self.model.guess(latents, iterations=self.iterations[turn])
-        wave = head(*guess)
+            guess = self.model.spectrum(latents, iterations=self.iterations[turn])
+        wave = head(guess)
         found, wanted = stft(wave).abs(), stft(truth).abs()
         losses = {
             "mel": multiscale_mel(wave, truth),
