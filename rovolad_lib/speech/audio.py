@@ -134,11 +134,11 @@ def set_level(wave, level_db=-26.0):
 
 
 @lru_cache
-def mel_filters(n_mels=80):
-    """Return the triangular filters (n_mels, 321) on Slaney's mel scale from 0 to 8 kHz, of height 1."""
+def mel_filters(n_mels=80, bins=BINS):
+    """Return the triangular filters (n_mels, bins) on Slaney's mel scale from 0 to 8 kHz, of height 1."""
     top = SAMPLE_RATE / 2
-    filters = torchaudio.functional.melscale_fbanks(BINS, 0.0, top, n_mels, SAMPLE_RATE, mel_scale="slaney")
-    return filters.T.contiguous()  # (n_mels, 321)
+    filters = torchaudio.functional.melscale_fbanks(bins, 0.0, top, n_mels, SAMPLE_RATE, mel_scale="slaney")
+    return filters.T.contiguous()  # (n_mels, bins)
 
 
 def log_mel(wave, n_mels=80):
