@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
-from rovolad_lib.autoencoder import model as autoencoder_model
+from rovolad_lib.autoencoder import layers
 from rovolad_lib.autoencoder.crops import Crops
 from rovolad_lib.autoencoder.losses import stage_one
 from rovolad_lib.autoencoder.model import Autoencoder
@@ -95,7 +95,7 @@ def of_train(folder):
 def of_autoencoder(model, folder):
     crops = Crops([wave(k) for k in range(3)], batch=2, frames=10, seed=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(autoencoder_model, "bf16_pays", lambda device: False)  # the same numbers on every processor
+        patch.setattr(layers, "bf16_pays", lambda device: False)  # the same numbers on every processor
         losses = three_steps(model, stage_one, crops, folder / "codec")
     return [*losses, model.decode(model.encode(wave(0)[None])).abs().mean().item()]
 

@@ -1,13 +1,13 @@
 """The autoencoder: a whitened linear codec of log-mel frames, bent by ConvNeXt residuals on both ends.
 
-Three slots with fixed shapes: features (N, F, 321) -> (N, T, 160), latent (N, T, E), magnitudes (N, F, 321). At step 0, and
-with no residual networks at all, it is the linear (PCA) codec, so training never starts below that floor.
+Three slots with fixed shapes: features (N, F, B) -> (N, T, stack M), latent (N, T, E), magnitudes (N, F, B), with B bins and
+stack = F / T frames in a latent frame: 321 and 2, or 641 and 1. At step 0, and with no residual networks at all, it is the
+linear (PCA) codec, so training never starts below that floor.
 """
 
 import hashlib
 import json
 import math
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,80 +17,42 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rovolad_lib.autoencoder.features import STACK, Features, contrast, stack, unstack
+from rovolad_lib.autoencoder.layers import Residual, in_blocks
 from rovolad_lib.files import replacing
 from rovolad_lib.speech.audio import SAMPLE_RATE
-from rovolad_lib.speech.spectral import BINS, HOP, griffin_lim, stft
+from rovolad_lib.speech.spectral import HOP, griffin_lim, stft
 
+SIZES = {  # arguments of Autoencoder
+    "tiny": {"encoder": (32, 1), "decoder": (32, 1)},
+    "small": {"encoder": (256, 6), "decoder": (384, 8)},
+    "fast": {"encoder": (256, 6), "decoder": (384, 8), "frame_hop": STACK * HOP},  # half the frames
+}
+LIMIT = 100  # deviations: no latent of speech is further out
+LOUDEST = 8  # log magnitude: a sine of full scale has 5.1
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "models" / "autoencoder"
-
-
-@cache
-def bf16_pays(device):
-    """Say whether a torch.device multiplies matrices faster in bfloat16: on a CPU without the instructions it is far slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return any(abilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
-
-
-class ConvNeXt(nn.Module):
-    """One ConvNeXt block over time on (N, T, C); masked frames never reach a neighbour. source: Liu 2022, figure 4.
-
-    In training its two Linear layers run in bfloat16 where that pays; convolution, norm and sum stay in float32.
-    """
-
-    def __init__(self, width, expansion=3):
-        super().__init__()
-        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
-        self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, expansion * width)
-        self.down = nn.Linear(expansion * width, width)
-
-    def forward(self, x, real):
-        """x: (N, T, C); real: (N, T, 1) of ones and zeros. Returns (N, T, C)."""
-        rows = (x * real).mT.unsqueeze(2)  # (N, C, 1, T), channels last: a 2-d convolution is the faster one there
-        mixed = F.conv2d(rows, self.depthwise.weight.unsqueeze(2), self.depthwise.bias, padding=(0, 3), groups=x.shape[2])
-        mixed = mixed.squeeze(2).mT  # (N, T, C)
-        with torch.autocast(x.device.type, torch.bfloat16, self.training and bf16_pays(x.device)):
-            return x + self.down(F.gelu(self.up(self.norm(mixed))))
-
-
-class Residual(nn.Module):
-    """A stack of ConvNeXt blocks whose output starts at zero: (N, T, inputs) -> (N, T, outputs)."""
-
-    def __init__(self, inputs, outputs, width, depth):
-        super().__init__()
-        self.enter = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(ConvNeXt(width) for _ in range(depth))
-        self.norm = nn.LayerNorm(width)
-        self.leave = nn.Linear(width, outputs)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
-
-    def forward(self, x, real):
-        """x: (N, T, inputs); real: (N, T, 1). Returns (N, T, outputs)."""
-        x = self.enter(x)
-        for block in self.blocks:
-            x = block(x, real)
-        return self.leave(self.norm(x))
 
 
 class Autoencoder(nn.Module):
     """Speech at 16 kHz <-> latents (N, E, T) at 50 Hz, standardised per channel.
 
-    channels: E. encoder, decoder: (width, depth) of the residual networks, or None: the linear codec.
+    channels: E. encoder, decoder: (width, depth) of the residual networks, or None: the linear codec. frame_hop: samples from
+    one frame of the spectrum to the next, 160 or, for half the work, 320. Named sizes are in SIZES.
+    Errors: ValueError where frame_hop does not divide a latent frame's 320 samples.
     """
 
     sample_rate = SAMPLE_RATE
     hop = STACK * HOP
 
-    def __init__(self, channels=64, mels=80, encoder=(256, 6), decoder=(384, 8)):
+    def __init__(self, channels=64, mels=80, encoder=(256, 6), decoder=(384, 8), frame_hop=HOP):
         super().__init__()
-        self.config = {"channels": channels, "mels": mels, "encoder": encoder, "decoder": decoder}
+        if frame_hop < 1 or self.hop % frame_hop:
+            raise ValueError(f"frame_hop is {frame_hop}; accepted are the divisors of {self.hop}, such as {HOP}")
+        self.config = {"channels": channels, "mels": mels, "encoder": encoder, "decoder": decoder, "frame_hop": frame_hop}
         self.channels = channels
         self.notes = {}  # plain values that travel with the weights: the run, sources, licence
-        self.features = Features(mels)
-        inputs, outputs = STACK * mels, STACK * BINS
+        self.frame_hop, self.stack = frame_hop, self.hop // frame_hop
+        self.features = Features(mels, frame_hop)
+        inputs, outputs = self.stack * mels, self.stack * (2 * frame_hop + 1)
         self.encoder = Residual(outputs, channels, *encoder) if encoder else None
         self.decoder = Residual(channels, outputs, *decoder) if decoder else None
         self.register_buffer("centre", torch.zeros(inputs))  # of stacked log-mel
@@ -102,30 +64,28 @@ class Autoencoder(nn.Module):
     # --- magnitudes <-> raw latents, what training sees ---------------------------------------------------------------
 
     def analyse(self, magnitude, real):
-        """Return raw latents (N, T, E) of magnitudes (N, F, 321); real: (N, T, 1), ones on frames that count."""
-        magnitude = F.pad(
-            magnitude, (0, 0, 0, -magnitude.shape[1] % STACK)
-        )  # an odd end is followed by silence, batched or not
-        mel = stack(self.features.mel(magnitude))  # (N, T, 160)
+        """Return raw latents (N, T, E) of magnitudes (N, F, B); real: (N, T, 1), ones on frames that count."""
+        magnitude = F.pad(magnitude, (0, 0, 0, -magnitude.shape[1] % self.stack))  # silence follows, batched or not
+        mel = stack(self.features.mel(magnitude), self.stack)  # (N, T, stack M)
         linear = (mel - self.centre) @ self.whiten
         if self.encoder is None:
             return linear
-        return linear + self.encoder(stack(torch.log(magnitude + 1e-2)) / 2, real)  # about unit variance in
+        return linear + self.encoder(stack(torch.log(magnitude + 1e-2), self.stack) / 2, real)  # about unit variance in
 
     def synthesise(self, latents, real):
-        """Return log magnitudes (N, F, 321), F = 2 T, of raw latents (N, T, E)."""
-        log_magnitude = self.features.from_mel(unstack(latents @ self.colour + self.centre))
+        """Return log magnitudes (N, F, B), F = stack T, of raw latents (N, T, E)."""
+        log_magnitude = self.features.from_mel(unstack(latents @ self.colour + self.centre, self.stack))
         if self.decoder is None:
             return log_magnitude
-        return log_magnitude + unstack(self.decoder(latents, real))
+        return log_magnitude + unstack(self.decoder(latents, real), self.stack)
 
     @torch.no_grad()
     def fit_linear(self, magnitude):
         """Set the linear codec in closed form: the principal axes of stacked log-mel, whitened.
 
-        magnitude: (N, F, 321) of training speech, F even.
+        magnitude: (N, F, B) of training speech, F a multiple of the frames in a latent frame.
         """
-        mel = stack(self.features.mel(magnitude)).flatten(0, 1).double()  # (N T, 160)
+        mel = stack(self.features.mel(magnitude), self.stack).flatten(0, 1).double()  # (N T, stack M)
         self.centre.copy_(mel.mean(0))
         values, axes = torch.linalg.eigh(torch.cov(mel.T))
         values, axes = values[-self.channels :].flip(0), axes[:, -self.channels :].flip(1)
@@ -151,28 +111,48 @@ class Autoencoder(nn.Module):
         """
         if wave.dim() != 2:
             raise ValueError(f"encode takes waves (N, S), got shape {tuple(wave.shape)}")
-        real = _real(wave.shape[1], lengths, wave, 1)
-        wave = wave * real
-        magnitude = stft(wave).abs() * _real(math.ceil(wave.shape[1] / HOP), lengths, wave, HOP).unsqueeze(-1)
-        real = _real(math.ceil(wave.shape[1] / self.hop), lengths, wave, self.hop)  # (N, T)
-        latents = self.analyse(magnitude, real.unsqueeze(-1)).mT  # (N, E, T)
-        return (latents - self.mean) / self.deviation * real.unsqueeze(1)
+        (count, samples), frames = wave.shape, math.ceil(wave.shape[1] / self.hop)
+        lengths = torch.full((count,), samples) if lengths is None else lengths
+        wave = F.pad(wave * _real(samples, lengths, wave, 1), (0, frames * self.hop - samples))
+        real = _real(frames * self.stack, lengths, wave, self.frame_hop).view(count, frames, self.stack)
+        reach = 2 + (self.encoder.reach if self.encoder else 0)  # two frames of the spectrum see each sample on either side
+        latents = in_blocks(self._latents, wave.view(count, frames, self.hop), real, reach).mT  # (N, E, T)
+        return (latents - self.mean) / self.deviation * real[:, :, 0].unsqueeze(1)
+
+    def _latents(self, wave, real):
+        """Return raw latents (N, T, E) of a wave (N, T, hop); real: (N, T, stack), ones on frames that count."""
+        magnitude = stft(wave.flatten(1), self.frame_hop).abs() * real.flatten(1).unsqueeze(-1)
+        return self.analyse(magnitude, real[:, :, :1])
 
     @torch.no_grad()
     def decode(self, latents, lengths=None, iterations=32):
         """Return speech of latents.
 
         latents: (N, E, T) standardised; lengths: (N,) latent frames that count (None: all T); iterations: of Griffin-Lim.
-        Returns (N, 320 T) samples at 16 kHz, zero beyond an item's own length.
+        Returns (N, 320 T) samples at 16 kHz, zero beyond an item's own length, and finite: latents are taken to be within
+        100 deviations, a spectrum to be no louder than anybody can record. Errors: ValueError for another shape, or where a
+        latent that counts is not finite.
         """
         if latents.dim() != 3 or latents.shape[1] != self.channels:
             raise ValueError(f"decode takes latents (N, {self.channels}, T), got shape {tuple(latents.shape)}")
-        real = _real(latents.shape[2], lengths, latents, 1)  # (N, T)
-        raw = (latents * self.deviation + self.mean).mT * real.unsqueeze(-1)
-        magnitude = self.synthesise(raw, real.unsqueeze(-1)).exp()  # (N, 2 T, 321)
+        real = _real(latents.shape[2], lengths, latents, 1).unsqueeze(-1)  # (N, T, 1)
+        magnitude = self._magnitude(latents, real)
+        return griffin_lim(magnitude, real.bool()[..., 0].repeat_interleave(self.stack, dim=1), iterations)
+
+    def _magnitude(self, latents, real):
+        """Return magnitudes (N, F, B) of standardised latents (N, E, T), zero where real (N, T, 1) is."""
+        latents = latents.mT.masked_fill(real == 0, 0)  # whatever stands behind an end
+        if not latents.isfinite().all():
+            bad = int((~latents.isfinite()).sum())
+            raise ValueError(f"decode takes finite latents; of {latents.numel()} numbers {bad} are nan or infinite")
+        raw = (latents.clamp(-LIMIT, LIMIT) * self.deviation.mT + self.mean.mT) * real
+        return in_blocks(self._magnitude_of_raw, raw, real, self.decoder.reach if self.decoder else 0)
+
+    def _magnitude_of_raw(self, raw, real):
+        """Return magnitudes (N, F, B) of a block of raw latents (N, T, E); real: (N, T, 1)."""
+        magnitude = self.synthesise(raw, real).clamp(max=LOUDEST).exp()
         magnitude = magnitude if self.decoder is None else contrast(magnitude)
-        frames = real.bool().repeat_interleave(STACK, dim=1)
-        return griffin_lim(magnitude * frames.unsqueeze(-1), frames, iterations)
+        return magnitude * real.repeat_interleave(self.stack, dim=1)
 
     def fingerprint(self):
         """Return 12 hexadecimal digits of the encoder: latents of another encoder mean something else."""

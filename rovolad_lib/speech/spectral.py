@@ -1,7 +1,8 @@
 """Short-time Fourier transform and Griffin-Lim whose results do not depend on what an item was batched with.
 
 A window is exactly four hops long and frame i is centred on sample (i + 1/2) hop, so a wave of S samples has ceil(S / hop)
-frames, overlap-add is four shifted sums, and frames beyond an item's end can be left out exactly.
+frames, overlap-add is four shifted sums, and frames beyond an item's end can be left out exactly. A spectrum has B = 2 hop + 1
+bins, so its shape tells the hop. Long recordings are worked on in blocks of frames; the result is that of the whole.
 """
 
 import math
@@ -10,53 +11,56 @@ import torch
 import torch.nn.functional as F
 
 HOP = 160  # 10 ms at 16 kHz
-WINDOW = 4 * HOP
-BINS = WINDOW // 2 + 1
-EDGE = (WINDOW - HOP) // 2  # samples of silence in front of the first frame
+BINS = 2 * HOP + 1
+BLOCK = 2048  # frames worked on at once
 
 
-def stft(wave):
+def stft(wave, hop=HOP):
     """Return the complex spectrum of a wave, zeros on either side.
 
-    wave: (..., S) samples. Returns (..., F, 321) complex with F = ceil(S / 160).
+    wave: (..., S) samples. Returns (..., F, B) complex with F = ceil(S / hop) and B = 2 hop + 1.
     """
-    samples = wave.shape[-1]
-    frames = math.ceil(samples / HOP)
+    frames = math.ceil(wave.shape[-1] / hop)
     if not frames:
-        return torch.zeros(*wave.shape[:-1], 0, BINS, dtype=torch.complex64, device=wave.device)
-    padded = F.pad(wave, (EDGE, EDGE + frames * HOP - samples))
-    window = torch.hann_window(WINDOW, dtype=wave.dtype, device=wave.device)
-    return torch.fft.rfft(padded.unfold(-1, WINDOW, HOP) * window)  # (..., F, 321)
+        return torch.zeros(*wave.shape[:-1], 0, 2 * hop + 1, dtype=torch.complex64, device=wave.device)
+    return _spectrum(_surrounded(wave, frames, hop), slice(0, frames), hop)
 
 
 def istft(spectrum, mask=None):
     """Return the least-squares wave of a spectrum, `stft`'s inverse.
 
-    spectrum: (N, F, 321) complex; mask: (N, F) bool, True where a frame is real (None: all). Returns (N, F * 160) samples,
+    spectrum: (N, F, B) complex; mask: (N, F) bool, True where a frame is real (None: all). Returns (N, F * hop) samples,
     zero beyond each item's last real frame. source: Griffin and Lim 1984, eq. 6.
     """
-    window = torch.hann_window(WINDOW, dtype=spectrum.real.dtype, device=spectrum.device)
-    real = torch.ones(spectrum.shape[:2], dtype=torch.bool, device=spectrum.device) if mask is None else mask
-    weight = real.to(window.dtype).unsqueeze(-1)  # (N, F, 1)
-    wave = _overlap_add(torch.fft.irfft(spectrum, n=WINDOW) * window * weight)
-    envelope = _overlap_add(window.square() * weight)
-    return wave / envelope.clamp(min=1e-8) * weight.expand(-1, -1, HOP).flatten(1)  # (N, F * 160)
+    weight, hop = _weight(spectrum, mask), spectrum.shape[2] // 2
+    return _wave(lambda block: spectrum[:, block], weight, _envelope(weight, hop), hop)
 
 
+@torch.no_grad()
 def griffin_lim(magnitude, mask=None, iterations=32, momentum=0.99):
     """Find a wave whose spectrum has the given magnitude, by fast Griffin-Lim from the phase of its peaks.
 
-    magnitude: (N, F, 321); mask: (N, F) bool or None; iterations: 0 is `peak_phase` alone. Returns (N, F * 160) samples.
+    magnitude: (N, F, B); mask: (N, F) bool or None; iterations: 0 is `peak_phase` alone. Returns (N, F * hop) samples,
+    through which no gradient passes. Beside the magnitudes it holds one complex spectrum, whatever the iterations.
     source: Perraudin 2013, algorithm 2.
     """
-    phase = peak_phase(magnitude)
-    previous = 0
+    weight, frames, hop = _weight(magnitude, mask), magnitude.shape[1], magnitude.shape[2] // 2
+    envelope = _envelope(weight, hop)
+    spectrum = peak_phase(magnitude).mul_(magnitude)
+    wave = _wave(lambda block: spectrum[:, block], weight, envelope, hop)
+    previous = spectrum.zero_()  # of the round before
+
+    def moved(block):
+        """Return the spectrum (N, f, B) that one more round gives a block of frames."""
+        rebuilt = _spectrum(padded, block, hop)
+        ahead = rebuilt - momentum / (1 + momentum) * previous[:, block]
+        previous[:, block] = rebuilt
+        return magnitude[:, block] * (ahead / (ahead.abs() + 1e-9))
+
     for _ in range(iterations):
-        rebuilt = stft(istft(magnitude * phase, mask))
-        ahead = rebuilt - momentum / (1 + momentum) * previous
-        phase = ahead / (ahead.abs() + 1e-9)
-        previous = rebuilt
-    return istft(magnitude * phase, mask)
+        padded = _surrounded(wave, frames, hop)
+        wave = _wave(moved, weight, envelope, hop)
+    return wave
 
 
 def peak_phase(magnitude):
@@ -67,6 +71,15 @@ def peak_phase(magnitude):
     that the frame before has at its place. source: Beauregard 2015 (single pass spectrogram inversion), here as a parallel
     scan over frames: log2(F) rounds instead of F steps.
     """
+    turned, last = torch.empty_like(magnitude, dtype=torch.promote_types(magnitude.dtype, torch.complex64)), None
+    for block in _blocks(magnitude.shape[1]):
+        phase, last = _follow_peaks(magnitude[:, block], last)
+        turned[:, block] = torch.polar(torch.ones_like(phase), phase)
+    return turned
+
+
+def _follow_peaks(magnitude, last):
+    """Return the phase (N, F, B) of a block and what the next one needs: its last advance and phase, (N, 1, B) each."""
     bins = magnitude.shape[2]
     k = torch.arange(bins, device=magnitude.device)
     below, above = F.pad(magnitude, (1, 1))[..., :bins], F.pad(magnitude, (1, 1))[..., 2:]
@@ -75,8 +88,8 @@ def peak_phase(magnitude):
     right = torch.where(peak, k, 3 * bins).flip(2).cummin(2).values.flip(2)
     near = torch.where(k - left <= right - k, left, right).clamp(0, bins - 1)  # (N, F, B) the peak that a bin follows
     offset = torch.where(peak, 0.5 * (below - above) / (below - 2 * magnitude + above - 1e-9), 0.0).clamp(-0.5, 0.5)
-    advance = 2 * math.pi * HOP / WINDOW * (near + offset.gather(2, near)).double()  # radians from frame to frame
-    advance = (advance + torch.cat([advance[:, :1], advance[:, :-1]], 1)) / 2
+    own = 2 * math.pi / 4 * (near + offset.gather(2, near)).double()  # radians from frame to frame
+    advance = (own + torch.cat([own[:, :1] if last is None else last[0], own[:, :-1]], 1)) / 2
     phase, origin, step = advance.gather(2, near) + math.pi * (k - near), near, 1
     while step < magnitude.shape[1]:  # phase: what is added since the frame that `origin` points into
         phase, origin = (
@@ -84,12 +97,63 @@ def peak_phase(magnitude):
             torch.cat([origin[:, :step], origin[:, :-step].gather(2, origin[:, step:])], 1),
         )
         step *= 2
-    phase = torch.remainder(phase, 2 * math.pi).to(magnitude.dtype)
-    return torch.polar(torch.ones_like(phase), phase)
+    if last is not None:
+        phase = phase + last[1].expand_as(phase).gather(2, origin)
+    phase = torch.remainder(phase, 2 * math.pi)
+    return phase.to(magnitude.dtype), (own[:, -1:], phase[:, -1:])
 
 
-def _overlap_add(frames):
-    """Sum windows (N, F, 640) that start one hop apart and cut the edges: (N, F * 160)."""
-    parts = frames.unflatten(-1, (4, HOP))  # (N, F, 4, 160)
-    total = sum(F.pad(parts[:, :, k], (0, 0, k, 3 - k)) for k in range(4))  # (N, F + 3, 160)
-    return total.flatten(1)[:, EDGE : EDGE + frames.shape[1] * HOP]
+def _blocks(frames):
+    """Return slices of at most BLOCK frames each, in order."""
+    return [slice(at, min(at + BLOCK, frames)) for at in range(0, frames, BLOCK)]
+
+
+def _window(hop, like):
+    return torch.hann_window(4 * hop, dtype=like.real.dtype, device=like.device)
+
+
+def _surrounded(wave, frames, hop):
+    """Return a wave (..., S) with the silence before and behind it that its frames reach into: (..., (F + 3) hop)."""
+    return F.pad(wave, (3 * hop // 2, 3 * hop // 2 + frames * hop - wave.shape[-1]))
+
+
+def _spectrum(surrounded, block, hop):
+    """Return the spectra (..., f, B) of a slice of frames."""
+    part = surrounded[..., block.start * hop : (block.stop + 3) * hop]
+    return torch.fft.rfft(part.unfold(-1, 4 * hop, hop) * _window(hop, part))
+
+
+def _weight(frames, mask):
+    """Return (N, F, 1): one where a frame is real."""
+    real = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device) if mask is None else mask
+    return real.to(frames.real.dtype).unsqueeze(-1)
+
+
+def _envelope(weight, hop):
+    """Return the sum (N, F * hop) of squared windows of the real frames."""
+    square = _window(hop, weight).square()
+    return _overlap_add(lambda block: square * weight[:, block], weight, hop).clamp(min=1e-8)
+
+
+def _wave(spectrum, weight, envelope, hop):
+    """Return the wave (N, F * hop) of spectrum(block) -> (N, f, B), a slice of frames at a time."""
+    window = _window(hop, weight)
+
+    def windowed(block):
+        return torch.fft.irfft(spectrum(block), n=4 * hop) * window * weight[:, block]
+
+    return _overlap_add(windowed, weight, hop) / envelope * weight.expand(-1, -1, hop).flatten(1)  # (N, F * hop)
+
+
+def _overlap_add(windows, weight, hop):
+    """Sum windows(block) -> (N, f, 4 hop), each starting one hop behind the one before, and cut the edges: (N, F * hop).
+
+    weight: (N, F, 1). The last block comes first: so the four terms of a sample are added in one order, however blocks fall.
+    """
+    count, frames = weight.shape[:2]
+    total = weight.new_zeros(count, frames + 3, hop)
+    for block in reversed(_blocks(frames)):
+        parts = windows(block).unflatten(-1, (4, hop))  # (N, f, 4, hop)
+        for k in range(4):
+            total[:, block.start + k : block.stop + k] += parts[:, :, k]
+    return total.flatten(1)[:, 3 * hop // 2 : 3 * hop // 2 + frames * hop]

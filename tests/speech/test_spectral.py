@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from rovolad_lib.speech import spectral
 from rovolad_lib.speech.spectral import griffin_lim, istft, peak_phase, stft
 
 
@@ -14,11 +15,12 @@ def voice(samples, pitch=120.0):
     return sum(torch.sin(k * phase) / k for k in range(1, 20)) / 10 + noise / 1000
 
 
+@pytest.mark.parametrize("hop", [160, 320])
 @pytest.mark.parametrize("samples", [1, 159, 160, 161, 1000, 3200])
-def test_the_inverse_gives_the_wave_back(samples):
+def test_the_inverse_gives_the_wave_back(samples, hop):
     wave = torch.randn(2, samples)
-    spectrum = stft(wave)
-    assert spectrum.shape == (2, -(-samples // 160), 321)
+    spectrum = stft(wave, hop)
+    assert spectrum.shape == (2, -(-samples // hop), 2 * hop + 1)
     back = istft(spectrum)
     torch.testing.assert_close(back[:, :samples], wave, atol=1e-5, rtol=0)
     assert back[:, samples:].abs().max() < 1e-5 if back.shape[1] > samples else True
@@ -115,6 +117,41 @@ def test_the_peak_phase_of_a_frame_depends_on_those_before_it_only():
     whole, cut = peak_phase(magnitude), peak_phase(changed)
     torch.testing.assert_close(cut[:, :12], whole[:, :12], atol=1e-5, rtol=0)
     assert (cut[:, 12] - whole[:, 12]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("block", [1, 3, 16])
+@pytest.mark.parametrize("hop", [160, 320])
+def test_blocks_of_frames_give_what_the_whole_gives(block, hop, monkeypatch):
+    waves = torch.stack([voice(160 * 42, p) for p in (110, 190)])
+    spectrum = stft(waves, hop)
+    frames = spectrum.shape[1]
+    magnitude, mask = spectrum.abs(), torch.arange(frames) < torch.tensor([[frames], [frames - 5]])
+
+    def made():
+        return istft(spectrum, mask), peak_phase(magnitude), griffin_lim(magnitude, mask, iterations=8)
+
+    whole = made()
+    monkeypatch.setattr(spectral, "BLOCK", block)
+    inverse, phase, found = made()
+    assert torch.equal(inverse, whole[0])
+    torch.testing.assert_close(phase, whole[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, whole[2], atol=1e-4, rtol=0)
+
+
+def test_a_gradient_goes_through_the_inverse_in_blocks_too(monkeypatch):
+    spectrum, mask = stft(voice(1600)[None]), torch.arange(10)[None] < 8
+    slopes = []
+    for block in (3, 2048):
+        monkeypatch.setattr(spectral, "BLOCK", block)
+        leaf = spectrum.clone().requires_grad_()
+        istft(leaf, mask).square().sum().backward()
+        slopes.append(leaf.grad)
+    assert torch.equal(*slopes) and slopes[0].abs()[:, :8].max() > 0 and not slopes[0][:, 8:].any()
+
+
+def test_no_frames_are_no_wave():
+    assert stft(torch.zeros(2, 0), 320).shape == (2, 0, 641)
+    assert griffin_lim(torch.zeros(2, 0, 641), iterations=2).shape == (2, 0)
 
 
 def test_silence_has_a_peak_phase_and_stays_silent():
