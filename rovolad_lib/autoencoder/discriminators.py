@@ -26,7 +26,7 @@ class Convolutions(nn.Module):
 
     def forward(self, image):
         """image: (N, C, A, B). Returns (logits, list of features)."""
-        features, image = [], image.contiguous(memory_format=torch.channels_last)  # a fifth faster on a CPU
+        features = []
         for layer in self.layers:
             image = F.leaky_relu(layer(image), 0.1)
             features.append(image)
@@ -51,7 +51,7 @@ class MultiPeriod(nn.Module):
 class MultiResolution(nn.Module):
     """Judges of complex spectra with several windows, in samples, a quarter of a window apart.
 
-    Real and imaginary part are two channels, so that phase is judged too. source: Kumar 2023 (DAC), section 3.3, here without
+    Real and imaginary part are two channels, so that phase is judged too. source: Kumar 2023 (DAC), here without
     bands and with the first stride over frequency one layer earlier, which halves the cost.
     """
 
@@ -98,7 +98,8 @@ class Adversarial(nn.Module):
     """A generator and its discriminators as one model: one optimiser and one checkpoint hold both.
 
     reconstruct: reconstruct(generator, batch) -> {"loss": scalar, "wave": (N, S) generated, "truth": (N, S), other scalars}.
-    weights: of the reconstruction, of matching features, of fooling the judges. source: Kumar 2023 (DAC), 3.5: 15, 2, 1.
+    weights: of the reconstruction, of matching features, of fooling the judges. source: DAC's conf/final/16khz.yml, where the
+    terms are sums over scales, layers and judges; here the last two are means.
     """
 
     def __init__(self, generator, reconstruct, discriminators=None, weights=(15.0, 2.0, 1.0)):
