@@ -192,7 +192,7 @@ class Converter:
         options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, "seed": seed}
         options |= padding(self.denoiser)
         latents = sample(self.denoiser, start, [robot], [context], callback=callback, **options)[0]
-        wave = self.autoencoder.decode(latents[None], iterations=16)[0, : len(said)]
+        wave = self.autoencoder.decode(latents[None])[0, : len(said)]
         return wave / wave.abs().max().clamp(min=1)
 
     def voice(self, reference):

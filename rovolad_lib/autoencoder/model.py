@@ -17,16 +17,19 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rovolad_lib.autoencoder.features import STACK, Features, contrast, stack, unstack
+from rovolad_lib.autoencoder.head import Head
 from rovolad_lib.autoencoder.layers import Residual, in_blocks
 from rovolad_lib.files import replacing
 from rovolad_lib.speech.audio import SAMPLE_RATE
-from rovolad_lib.speech.spectral import HOP, griffin_lim, stft
+from rovolad_lib.speech.spectral import HOP, griffin_lim_spectrum, istft, stft
 
 SIZES = {  # arguments of Autoencoder
     "tiny": {"encoder": (32, 1), "decoder": (32, 1)},
     "small": {"encoder": (256, 6), "decoder": (384, 8)},
     "fast": {"encoder": (256, 6), "decoder": (384, 8), "frame_hop": STACK * HOP},  # half the frames
 }
+PARTS = ("encoder", "decoder", "net")  # networks, each with a file of its own
+ITERATIONS = {"gl": 32, "net": 2}  # of Griffin-Lim, where nothing else is asked for
 LIMIT = 100  # deviations: no latent of speech is further out
 LOUDEST = 8  # log magnitude: a sine of full scale has 5.1
 SHIPPED = Path(__file__).resolve().parents[2] / "results" / "models" / "autoencoder"
@@ -36,14 +39,15 @@ class Autoencoder(nn.Module):
     """Speech at 16 kHz <-> latents (N, E, T) at 50 Hz, standardised per channel.
 
     channels: E. encoder, decoder: (width, depth) of the residual networks, or None: the linear codec. frame_hop: samples from
-    one frame of the spectrum to the next, 160 or, for half the work, 320. Named sizes are in SIZES.
+    one frame of the spectrum to the next, 160 or, for half the work, 320. net: (width, depth) of a `Head`, or None: there is
+    none; one may also be put into `.net` later. Named sizes are in SIZES.
     Errors: ValueError where frame_hop does not divide a latent frame's 320 samples.
     """
 
     sample_rate = SAMPLE_RATE
     hop = STACK * HOP
 
-    def __init__(self, channels=64, mels=80, encoder=(256, 6), decoder=(384, 8), frame_hop=HOP):
+    def __init__(self, channels=64, mels=80, encoder=(256, 6), decoder=(384, 8), frame_hop=HOP, net=None):
         super().__init__()
         if frame_hop < 1 or self.hop % frame_hop:
             raise ValueError(f"frame_hop is {frame_hop}; accepted are the divisors of {self.hop}, such as {HOP}")
@@ -55,6 +59,7 @@ class Autoencoder(nn.Module):
         inputs, outputs = self.stack * mels, self.stack * (2 * frame_hop + 1)
         self.encoder = Residual(outputs, channels, *encoder) if encoder else None
         self.decoder = Residual(channels, outputs, *decoder) if decoder else None
+        self.net = Head(*net, bins=2 * frame_hop + 1) if net else None
         self.register_buffer("centre", torch.zeros(inputs))  # of stacked log-mel
         self.register_buffer("whiten", torch.zeros(inputs, channels))  # principal axes, divided by their deviation
         self.register_buffer("colour", torch.zeros(channels, inputs))
@@ -125,19 +130,33 @@ class Autoencoder(nn.Module):
         return self.analyse(magnitude, real[:, :, :1])
 
     @torch.no_grad()
-    def decode(self, latents, lengths=None, iterations=32):
+    def decode(self, latents, lengths=None, iterations=None, head=None):
         """Return speech of latents.
 
-        latents: (N, E, T) standardised; lengths: (N,) latent frames that count (None: all T); iterations: of Griffin-Lim.
+        latents: (N, E, T) standardised; lengths: (N,) latent frames that count (None: all T); head: gl | net (None: net where
+        there is one); iterations: of Griffin-Lim, before the net (None: 32 for gl, 2 for net).
         Returns (N, 320 T) samples at 16 kHz, zero beyond an item's own length, and finite: latents are taken to be within
-        100 deviations, a spectrum to be no louder than anybody can record. Errors: ValueError for another shape, or where a
-        latent that counts is not finite.
+        100 deviations, a spectrum to be no louder than anybody can record. Errors: ValueError for another shape, for a head
+        that is not there, or where a latent that counts is not finite.
         """
+        head = head or ("gl" if self.net is None else "net")
+        if head not in ITERATIONS or (head == "net" and self.net is None):
+            raise ValueError(f"head {head!r}; accepted: {', '.join(ITERATIONS) if self.net else 'gl, for there is no net'}")
+        spectrum, mask = self._spectrum(latents, lengths, ITERATIONS[head] if iterations is None else iterations)
+        return self.net(spectrum, mask) if head == "net" else istft(spectrum, mask)
+
+    @torch.no_grad()
+    def spectrum(self, latents, lengths=None, iterations=0):
+        """Return the complex spectrum (N, F, B) that the heads start from; arguments as for `decode`."""
+        return self._spectrum(latents, lengths, iterations)[0]
+
+    def _spectrum(self, latents, lengths, iterations):
+        """Return a spectrum (N, F, B) and which of its frames are real (N, F)."""
         if latents.dim() != 3 or latents.shape[1] != self.channels:
             raise ValueError(f"decode takes latents (N, {self.channels}, T), got shape {tuple(latents.shape)}")
         real = _real(latents.shape[2], lengths, latents, 1).unsqueeze(-1)  # (N, T, 1)
-        magnitude = self._magnitude(latents, real)
-        return griffin_lim(magnitude, real.bool()[..., 0].repeat_interleave(self.stack, dim=1), iterations)
+        mask = real.bool()[..., 0].repeat_interleave(self.stack, dim=1)
+        return griffin_lim_spectrum(self._magnitude(latents, real), mask, iterations), mask
 
     def _magnitude(self, latents, real):
         """Return magnitudes (N, F, B) of standardised latents (N, E, T), zero where real (N, T, 1) is."""
@@ -158,33 +177,37 @@ class Autoencoder(nn.Module):
         """Return 12 hexadecimal digits of the encoder: latents of another encoder mean something else."""
         digest = hashlib.sha256()
         for name, value in sorted(self.state_dict().items()):
-            if not name.startswith("decoder."):
+            if not name.startswith(("decoder.", "net.")):
                 digest.update(name.encode() + value.half().cpu().numpy().tobytes())
         return digest.hexdigest()[:12]
 
     # --- files --------------------------------------------------------------------------------------------------------
 
     def save(self, path):
-        """Write `<path>_encoder.safetensors` and `<path>_decoder.safetensors` in float16, configuration in the metadata.
+        """Write `<path>_encoder.safetensors`, `_decoder` and, where there is one, `_net`, configuration in the metadata.
 
-        The closed-form maps and statistics stay float32: they are small and everything is multiplied by them.
+        The networks are float16; the closed-form maps and statistics, in the first two, stay float32: they are small and
+        everything is multiplied by them.
         """
-        metadata = {"config": json.dumps(self.config), "notes": json.dumps(self.notes)}
-        for part in ("encoder", "decoder"):
-            other = "decoder." if part == "encoder" else "encoder."
-            tensors = {k: v.contiguous().cpu() for k, v in self.state_dict().items() if not k.startswith(other)}
-            half = {k: v.half() if k.startswith(part) else v for k, v in tensors.items()}
+        config = self.config | {"net": self.net.config if self.net else None}
+        metadata = {"config": json.dumps(config), "notes": json.dumps(self.notes)}
+        tensors = {k: v.detach().contiguous().cpu() for k, v in self.state_dict().items()}
+        networks = {part: {k: v.half() for k, v in tensors.items() if k.startswith(f"{part}.")} for part in PARTS}
+        common = {k: v for k, v in tensors.items() if not k.startswith(tuple(f"{part}." for part in PARTS))}
+        for part in PARTS if self.net else PARTS[:2]:
             with replacing(f"{path}_{part}.safetensors") as file:
-                save_file(half, file, metadata)
+                save_file(networks[part] | (common if part != "net" else {}), file, metadata)
 
     @classmethod
     def load(cls, path=None):
-        """Return an autoencoder from the two files `save` wrote, in evaluation mode; None: the shipped weights."""
+        """Return an autoencoder from the files that `save` wrote, in evaluation mode; None: the shipped weights."""
         path = SHIPPED if path is None else path
         if not Path(f"{path}_encoder.safetensors").is_file():
             raise FileNotFoundError(f"no autoencoder at {path}_encoder.safetensors; notebook 01 trains one")
         state = {}
-        for part in ("encoder", "decoder"):
+        for part in PARTS:
+            if part == "net" and not config.get("net"):
+                continue
             with safe_open(f"{path}_{part}.safetensors", "pt") as file:
                 config, notes = (json.loads(file.metadata().get(k, "{}")) for k in ("config", "notes"))
                 state |= {name: file.get_tensor(name).float() for name in file.keys()}

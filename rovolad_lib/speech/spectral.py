@@ -36,31 +36,32 @@ def istft(spectrum, mask=None):
     return _wave(lambda block: spectrum[:, block], weight, _envelope(weight, hop), hop)
 
 
-@torch.no_grad()
-def griffin_lim(magnitude, mask=None, iterations=32, momentum=0.99):
+def griffin_lim(magnitude, mask=None, iterations=32):
     """Find a wave whose spectrum has the given magnitude, by fast Griffin-Lim from the phase of its peaks.
 
-    magnitude: (N, F, B); mask: (N, F) bool or None; iterations: 0 is `peak_phase` alone. Returns (N, F * hop) samples,
-    through which no gradient passes. Beside the magnitudes it holds one complex spectrum, whatever the iterations.
-    source: Perraudin 2013, algorithm 2.
+    magnitude: (N, F, B); mask: (N, F) bool or None; iterations: 0 is `peak_phase` alone. Returns (N, F * hop) samples.
+    """
+    return istft(griffin_lim_spectrum(magnitude, mask, iterations), mask)
+
+
+@torch.no_grad()
+def griffin_lim_spectrum(magnitude, mask=None, iterations=32, momentum=0.99):
+    """Return the complex spectrum (N, F, B) whose wave `griffin_lim` returns: the magnitudes with their last phase.
+
+    Arguments as for `griffin_lim`. No gradient passes through it. source: Perraudin 2013, algorithm 2.
     """
     weight, frames, hop = _weight(magnitude, mask), magnitude.shape[1], magnitude.shape[2] // 2
     envelope = _envelope(weight, hop)
     spectrum = peak_phase(magnitude).mul_(magnitude)
-    wave = _wave(lambda block: spectrum[:, block], weight, envelope, hop)
-    previous = spectrum.zero_()  # of the round before
-
-    def moved(block):
-        """Return the spectrum (N, f, B) that one more round gives a block of frames."""
-        rebuilt = _spectrum(padded, block, hop)
-        ahead = rebuilt - momentum / (1 + momentum) * previous[:, block]
-        previous[:, block] = rebuilt
-        return magnitude[:, block] * (ahead / (ahead.abs() + 1e-9))
-
+    previous = torch.zeros_like(spectrum) if iterations else None
     for _ in range(iterations):
-        padded = _surrounded(wave, frames, hop)
-        wave = _wave(moved, weight, envelope, hop)
-    return wave
+        surrounded = _surrounded(_wave(lambda block: spectrum[:, block], weight, envelope, hop), frames, hop)
+        for block in _blocks(frames):
+            rebuilt = _spectrum(surrounded, block, hop)
+            ahead = rebuilt - momentum / (1 + momentum) * previous[:, block]
+            spectrum[:, block] = magnitude[:, block] * (ahead / (ahead.abs() + 1e-9))
+            previous[:, block] = rebuilt
+    return spectrum
 
 
 def peak_phase(magnitude):
