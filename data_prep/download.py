@@ -17,7 +17,7 @@ BLOCK = 1 << 16  # read waits for so many bytes, and they are lost when it waits
 TIMEOUT_S = 60
 TRIES = 5  # in a row, without one byte more
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # HTTP: may be better in a moment
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO}  # not the network's
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}  # not the network's; EIO is a number of TLS's
 
 
 def download(url, path, name, size=None, pause_s=2.0):
