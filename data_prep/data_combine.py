@@ -19,9 +19,9 @@ if __name__ in ("__main__", "__mp_main__"):  # started by path: the packages lie
 from tqdm.auto import tqdm
 
 from data_prep import executors, shards, tables
+from data_prep.corpora import Seen
 from data_prep.corpora.demo import demo as demo_reader
-from data_prep.corpora.find import Source, find
-from data_prep.progress import Progress
+from data_prep.corpora.find import KNOWN, Source, find
 from data_prep.robot_twin import safe
 from data_prep.tables import summary  # noqa: F401 - read from here too
 from rovolad_lib.files import MARK, remove_partial
@@ -29,6 +29,7 @@ from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
 SAMPLE_RATES = (16000, 22050, 24000, 32000, 44100, 48000)
+FORM = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} utterances, {elapsed}{postfix}, {remaining} left"
 
 
 def combine(
@@ -54,8 +55,7 @@ def combine(
         _keep_real(data, sources)
         sources.append(Source("demo", "demo", partial(demo_reader, data / "demo")))
     if not sources:
-        known = "VCTK-Corpus, LibriTTS_R, mls_*, GigaSpeech_Data, folders of recordings"
-        raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {known}")
+        raise ValueError(f"no corpus in {corpora or paths.ROOT}; accepted are {KNOWN}, folders of recordings")
     (data / "shards").mkdir(parents=True, exist_ok=True)  # what cannot be written is told before anything is read
     total = 0  # known before the work, as a wrong layout is
     for source in sources:
@@ -63,11 +63,7 @@ def combine(
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     options = {"rates": tuple(rate for rate in dict.fromkeys(rates) if rate != 1), "sample_rate": sample_rate}
     cut = _cut(sources, limit, data, options, found := Counter(), made := [])
-    with Progress(total) as progress:
-        missing = (shard for shard in cut if not progress.skip(shard, not force and shards.is_made(shard)))
-        with closing(executors.completed(shards.make, missing, connect)) as results:
-            for shard, seconds in results:
-                progress.add(shard, seconds)
+    _make(cut, total, force, connect)
     table = tables.write(made, found, data, sample_rate)
     _tidy(data, made, [] if limit or subset or supervision else sources)
     return table
@@ -75,13 +71,35 @@ def combine(
 
 def _cut(sources, limit, data, options, found, made):
     """Yield the shards of all sources; found: Counter of their utterances by corpus; made: list of their tables."""
-    seen = {source.corpus: shards.Seen() for source in sources}
+    seen = {source.corpus: Seen() for source in sources}
     for source in sources:
         items = islice(source.read(), limit)
         for shard in shards.cut(items, source.corpus, source.name, data, options, seen[source.corpus]):
             found[source.corpus] += len(shard.items)
             made.append(shard.path)
             yield shard
+
+
+def _make(cut, total, force, connect):
+    """Make the shards that are not there yet, showing how far this is, the audio made, its rate and the time left."""
+    with tqdm(total=total, bar_format=FORM, smoothing=0) as bar:
+
+        def missing():
+            for shard in cut:
+                bar.set_description(shard.corpus, refresh=False)
+                if force or not shards.is_made(shard):
+                    yield shard
+                else:
+                    bar.initial += len(shard.items)  # done, but not by this run: its rate is of what it makes
+                    bar.update(len(shard.items))
+
+        audio_s = 0.0
+        with closing(executors.completed(shards.make, missing(), connect)) as results:
+            for shard, seconds in results:
+                audio_s += seconds
+                rate = audio_s / max(bar.format_dict["elapsed"], 1e-3)  # some clocks are coarse
+                bar.set_postfix_str(f"{audio_s / 3600:.2f} h made at {rate:.1f} x real time", refresh=False)
+                bar.update(len(shard.items))
 
 
 def _tidy(data, made, sources):
@@ -99,13 +117,10 @@ def _tidy(data, made, sources):
 
 def _keep_real(data, sources):
     path = data / "manifest.parquet"
-    if path.is_file() and not sources:
-        real = sorted(set(manifest.read(path)["corpus"]) - {"demo"})
-        if real:
-            raise ValueError(
-                f"{path} holds {', '.join(real)}, which the demo alone would replace; "
-                "give another --data, or --corpora as well"
-            )
+    real = sorted(set(manifest.read(path)["corpus"]) - {"demo"}) if path.is_file() and not sources else ()
+    if real:
+        told = f"{path} holds {', '.join(real)}, which the demo alone would replace"
+        raise ValueError(f"{told}; give another --data, or --corpora as well")
 
 
 def main(arguments=None):

@@ -68,7 +68,10 @@ def completed(work, tasks, connect):
                         return
                     wait(pending.values(), return_when=FIRST_COMPLETED)
                     for task in [task for task, future in pending.items() if future.done()]:
-                        yield task, _result(task, pending[task])
+                        error = pending[task].exception()
+                        if error and not isinstance(error, BrokenExecutor):
+                            error.add_note(f"while making {task}")
+                        yield task, pending[task].result()
                         del pending[task]
             except BrokenExecutor:
                 deaths.update(list(pending) if len(pending) == 1 else ())
@@ -76,16 +79,6 @@ def completed(work, tasks, connect):
                     if deaths[task] == DEATHS:
                         raise RuntimeError(f"the process of {task} was killed {DEATHS} times: out of memory?") from None
                 again.extend(pending)  # at the end: all others come first
-
-
-def _result(task, future):
-    try:
-        return future.result()
-    except BrokenExecutor:
-        raise
-    except Exception as error:
-        error.add_note(f"while making {task}")
-        raise
 
 
 def _die_with_parent():

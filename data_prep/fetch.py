@@ -6,8 +6,6 @@ python data_prep/fetch.py NAME... --to DIR [--checksum ALGORITHM:DIGITS] [--tabl
 import argparse
 import csv
 import hashlib
-import json
-import os
 import shutil
 import sys
 from dataclasses import dataclass, replace
@@ -21,21 +19,12 @@ from tqdm.auto import tqdm
 
 from data_prep.download import download
 from data_prep.unpack import settle, unpack
-from rovolad_lib.files import replacing
 
 TABLE = Path(__file__).resolve().with_name("downloads.csv")
 STORE = ".downloads"  # in the folder of the corpora; hidden, so that it is not taken for one
 ALGORITHMS = ("md5", "sha1", "sha256", "sha512")
 GROWTH, FLOOR = 4, 1 << 30  # an archive may unpack to four times its size and 1 GiB; recordings hardly shrink
-GIGASPEECH = """GigaSpeech cannot be fetched by this command: it is given to people who accept its terms of access.
-1. Read the terms: non-commercial research and education only, and no rights in the audio come with it.
-2. Fill in the form https://forms.gle/UuGQAPyscGRrUMLq6; a password comes back. The files travel encrypted (.tgz.aes)
-   and open with it. (Or ask for access to speechcolab/gigaspeech on Hugging Face.)
-3. Clone https://github.com/SpeechColab/GigaSpeech, place the password as its README says and run
-   utils/download_gigaspeech.sh DIR/GigaSpeech_Data
-   DIR being the folder of the corpora.
-4. GigaSpeech_Data/ then holds GigaSpeech.json and audio/. The MD5 of GigaSpeech.json, version 1.0.0, is
-   19c777dc296ff3eb714bc677a80620a3 as third parties quote it."""
+CARD = TABLE.with_name("CARD.md")
 
 
 @dataclass(frozen=True)
@@ -73,7 +62,8 @@ def fetch(item, to, pause_s=2.0):
     refused, OSError when the server or the disk fails; what came until then is kept and nothing is half unpacked.
     """
     if not item.url:
-        raise ValueError(GIGASPEECH)
+        _, _, text = CARD.read_text(encoding="utf-8").partition("## How GigaSpeech is asked for\n\n")
+        raise ValueError(text.partition("\n\n##")[0])
     to = Path(to).expanduser().resolve()
     target, store = to / item.unpacks_to, to / STORE
     archive = store / PurePosixPath(urlsplit(item.url).path).name
@@ -97,8 +87,7 @@ def fetch(item, to, pause_s=2.0):
         if item.checksum:  # the same would come again
             raise
         raise ValueError(f"{error}; it is kept as {_reject(archive)}") from error
-    with replacing(record) as file:
-        file.write_text(json.dumps({"url": item.url, "bytes": archive.stat().st_size}), encoding="utf-8")
+    record.touch()
     settle(temporary, to, item.unpacks_to)
     print(f"{item.name}: unpacked to {target} ({item.licence}); {archive} is no longer needed")
     return target
@@ -125,17 +114,14 @@ def verify(item, path):
 
 
 def _reject(path):
-    rejected = path.with_name(f"{path.name}.rejected")
-    os.replace(path, rejected)
-    return rejected
+    return path.replace(path.with_name(f"{path.name}.rejected"))
 
 
 def _digest(path, algorithm):
     digest = hashlib.new(algorithm)
-    with path.open("rb") as file, tqdm(desc=algorithm, total=path.stat().st_size, unit="B", unit_scale=True) as bar:
-        while block := file.read(1 << 20):
+    with path.open("rb") as file, tqdm.wrapattr(file, "read", path.stat().st_size, desc=algorithm) as source:
+        while block := source.read(1 << 20):
             digest.update(block)
-            bar.update(len(block))
     return digest.hexdigest()
 
 

@@ -34,7 +34,7 @@ def gate(table, data, seed=0, most=None):
         if others:
             texts["other"] = others[random.integers(len(others))]
         for kind, text in texts.items():
-            said = twin(manifest.wave(row, data), text, row.language)[1]
+            *_, said = twin(manifest.wave(row, data), text, row.language)
             found.append((row.source, row.id, kind, said.cost, said.control, said.reached, said.speed, said.verdict))
     return pandas.DataFrame(found, columns="source id texts cost control reached speed verdict".split())
 
@@ -137,9 +137,7 @@ def _progress(rows, what):
 
 def _draw(table, most, seed):
     """Return at most `most` rows of every source, in the table's order."""
-    if most is None:
-        return table
-    return table.sample(frac=1, random_state=seed).groupby("source").head(most).sort_index()
+    return table.sample(frac=1, random_state=seed).groupby("source").head(most or len(table)).sort_index()
 
 
 def _plain(text):

@@ -22,7 +22,7 @@ FASTEST = 260  # words per minute; a recording that would need more stops before
 class Job:
     """One utterance and where its files go, relative to the folder `data`.
 
-    rates: further ones of the robot, as `make`; sample_rate: Hz of the person's file.
+    rates: further ones of the robot, other than 1, as `make`; sample_rate: Hz of the person's file.
     """
 
     utterance: Utterance
@@ -40,18 +40,16 @@ def safe(name):
     return clean if clean == name and len(name) < 100 else f"{clean[:80]}-{hashlib.sha1(name.encode()).hexdigest()[:6]}"
 
 
-def job(utterance, data, rates=()):
-    """Return the Job of an utterance: which files it becomes; rates: factors above 0, of which 1 is made anyway."""
-    if not all(0 < rate < float("inf") for rate in rates):
-        raise ValueError(f"rates are {rates}; accepted are factors of the person's speed, above 0")
+def job(utterance, data, **options):
+    """Return the Job of an utterance: which files it becomes; options: rates, sample_rate of the Job."""
     corpus = safe(utterance.corpus)
     one_off = f"{corpus}/{safe(utterance.path.stem)}"  # no speaker: one folder for each long recording
     group = f"{corpus}-{safe(utterance.speaker)}" if utterance.speaker else one_off
     stem = f"{group}/{safe(utterance.id)}"
     long_form = utterance.end is not None  # long recordings are pointed into, never exploded
     path = utterance.path.resolve().as_posix() if long_form else f"audio_stylized_speaker/{stem}.flac"
-    stem, rates = f"audio_robot_speaker/{stem}", tuple(rate for rate in dict.fromkeys(rates) if rate != 1)
-    return Job(utterance, Path(data), path, f"{stem}.flac", f"{stem}.npy", rates)
+    stem = f"audio_robot_speaker/{stem}"
+    return Job(utterance, Path(data), path, f"{stem}.flac", f"{stem}.npy", **options)
 
 
 def make(job):
@@ -60,22 +58,18 @@ def make(job):
     The robot is espeak at the person's rate, cut where a recording stops before its text; at job.rates (factors of that
     rate) it gets further files, named by `manifest.at_rate`. Where there is no text, or the words are others, the robot
     is the flattened recording, at one rate.
-    Returns {"duration" in s, "verdict", "robot_method"}, or a str: why the utterance cannot be used. Errors: what no other
-    utterance would be spared, RuntimeError where espeak fails and OSError where nothing can be written, say; they must
-    stop the run.
+    Returns {"duration" in s, "verdict", "robot_method"}, or {"reason": why the utterance cannot be used}. Errors:
+    ValueError for words or a language that espeak does not speak; what no other utterance would be spared, RuntimeError
+    where espeak fails and OSError where nothing can be written, say: they must stop the run.
     """
     utterance, data = job.utterance, job.data
     try:
         wave = audio.load(utterance.path, start=utterance.start, end=utterance.end)
-    except (ValueError, RuntimeError, FileNotFoundError, PermissionError) as error:  # a broken file is a RuntimeError
-        return f"{type(error).__name__}: {error}"
-    reason = _unusable(wave)
-    if reason:
-        return reason
-    try:
-        robots, verdict = _espeak(wave, job) if utterance.text is not None else ({}, "good")
-    except ValueError as error:  # words or a language that espeak does not speak
-        return f"{type(error).__name__}: {error}"
+    except (RuntimeError, FileNotFoundError, PermissionError) as error:  # a broken file is a RuntimeError
+        return {"reason": f"{type(error).__name__}: {error}"}
+    if reason := _unusable(wave):
+        return {"reason": reason}
+    robots, verdict = _espeak(wave, job) if utterance.text is not None else ({}, "good")
     method = "espeak" if robots else "flatten"
     robots = robots or {1: (robot.flatten(wave), numpy.arange(-(-len(wave) // HOP)))}
     if utterance.end is None:
@@ -96,16 +90,9 @@ def rate_of(wave, text, language):
 
 
 def twin(wave, text, language):
-    """Return the robot saying a text as fast as a person did, and how it aligns: (S,), Alignment.
+    """Return the robot saying a text as fast as a person did, and how it aligns: words per minute, (S,), Alignment.
 
     wave: (S,) the person at 16 kHz; text, language: as `robot.say`. Errors: as `robot.say`.
-    """
-    return _twin(wave, text, language)[1:]
-
-
-def _twin(wave, text, language):
-    """Return the rate, the robot and the alignment of `twin`.
-
     A recording that stops long before its text asks for too fast a robot: where it fits badly, espeak's own rate is tried.
     """
     rate = rate_of(wave, text, language)
@@ -122,7 +109,7 @@ def _twin(wave, text, language):
 def _espeak(wave, job):
     """Return {rate: (robot (S,), frame map (F,))} and the verdict; no robot where the words are others."""
     text, language = job.utterance.text, job.utterance.language
-    rate, spoken, found = _twin(wave, text, language)
+    rate, spoken, found = twin(wave, text, language)
     verdict, made = found.verdict, {1: (spoken, found)}
     if verdict.startswith("poor"):
         return {}, verdict

@@ -7,23 +7,21 @@ with the files of its utterances, none of them younger, says that there is nothi
 import hashlib
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
 import pyarrow
 import pyarrow.parquet
 import torch
 
 from data_prep import robot_twin
-from data_prep.corpora import Refused, Utterance
+from data_prep.corpora import Refused, Utterance, number_of
 from data_prep.soundness import unsound
 from rovolad_lib.files import replacing
 from rovolad_lib.speech import RECIPE
 
 LAYOUT = 1  # of the tables and of the files' names
 USUAL, MOST = 64, 128  # utterances in a shard
-BUFFER = 2**18
 
 _WORDS = dict.fromkeys("id corpus speaker path text language gender age accent style".split(), pyarrow.string())
 _RESULT = {"duration": pyarrow.float64(), "verdict": pyarrow.string(), "robot_method": pyarrow.string()}
@@ -46,24 +44,6 @@ class Shard:
         return f"{self.corpus} {self.items[0].id} to {self.items[-1].id}"
 
 
-class Seen:
-    """Which 64-bit numbers came before: 8 bytes each, where a set takes a hundred."""
-
-    def __init__(self):
-        self.old, self.new = numpy.empty(0, "uint64"), set()
-
-    def add(self, number):
-        """Return whether a number is new, and remember it."""
-        at = self.old.searchsorted(numpy.uint64(number))
-        if number in self.new or at < len(self.old) and self.old[at] == number:
-            return False
-        self.new.add(number)
-        if len(self.new) >= BUFFER:
-            self.old = numpy.sort(numpy.concatenate([self.old, numpy.array(list(self.new), "uint64")]))
-            self.new = set()
-        return True
-
-
 def cut(items, corpus, name, data, options, seen):
     """Yield the Shards of what a reader found.
 
@@ -74,14 +54,14 @@ def cut(items, corpus, name, data, options, seen):
     """
     group = []
     for item in items:
-        number = _number(corpus, item.id.lower())
+        said = f"{corpus}\0{item.id.lower()}"
         if isinstance(item, Utterance):
             reason = _refusal(item)
-            if reason is None and not seen.add(number):
+            if reason is None and not seen.add(said):
                 reason = f"another utterance has the id {item.id!r}"
             item = Refused(item.id, str(item.path), reason) if reason else item
         group.append(item)
-        if number % USUAL == 0 or len(group) == MOST:
+        if number_of(said) % USUAL == 0 or len(group) == MOST:
             yield _shard(group, corpus, name, data, options)
             group = []
     if group:
@@ -113,15 +93,6 @@ def _refusal(item):
     return None
 
 
-def _number(*names):
-    return int.from_bytes(hashlib.blake2b("\0".join(names).encode(), digest_size=8).digest())
-
-
-def job(item, shard):
-    """Return the Job of one of a shard's utterances."""
-    return replace(robot_twin.job(item, shard.data), **shard.options)
-
-
 def make(shard):
     """Make the files of a shard's utterances, then its table; return the seconds of audio that were used.
 
@@ -130,28 +101,22 @@ def make(shard):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the processes share the cores
     try:
-        results = [_result(item, shard) for item in shard.items]
+        rows = [{"corpus": shard.corpus, **vars(item), "path": str(item.path), **_result(item, shard)} for item in shard.items]
     finally:
         torch.set_num_threads(threads)
-    rows = [
-        {"corpus": shard.corpus, **vars(item), "path": str(item.path)}
-        | (result if isinstance(result, dict) else {"reason": result})
-        for item, result in zip(shard.items, results, strict=True)
-    ]
     _write(pyarrow.Table.from_pylist(rows, SCHEMA), shard.path)
-    return sum(result["duration"] for result in results if isinstance(result, dict))
+    return sum(row.get("duration", 0.0) for row in rows)
 
 
 def _result(item, shard):
+    """Return what `robot_twin.make` does, or {"reason": why not}."""
     if isinstance(item, Refused):
-        return item.reason
+        return {"reason": item.reason}
     reason = unsound(item.path, robot_twin.LONGEST_S if item.end is None else None)
-    if reason:
-        return reason
     try:
-        return robot_twin.make(job(item, shard))
-    except (ArithmeticError, ValueError) as error:  # numbers that only a damaged file has
-        return f"{type(error).__name__}: {error}"
+        return {"reason": reason} if reason else robot_twin.make(robot_twin.job(item, shard.data, **shard.options))
+    except (ArithmeticError, ValueError) as error:  # of words that espeak does not speak, or numbers of a damaged file
+        return {"reason": f"{type(error).__name__}: {error}"}
 
 
 def _write(table, path):
@@ -169,7 +134,7 @@ def is_made(shard):
         return False
     reasons = table["reason"].to_pylist()
     for item, reason in zip(shard.items, reasons, strict=True):
-        if reason.startswith("PermissionError") if reason else not _files_before(age, job(item, shard)):
+        if reason.startswith("PermissionError") if reason else not _files_before(age, robot_twin.job(item, shard.data)):
             return False
     paths = [str(item.path) for item in shard.items]
     if paths != table["path"].to_pylist():

@@ -34,21 +34,22 @@ def write(paths, found, data, sample_rate):
         replacing(data / "quarantine.csv") as refused,
         replacing(data / "summary.csv") as counted,
     ):
-        speakers = {}
         with ParquetWriter(kept, schema) as writer, refused.open("w", encoding="utf-8", newline="") as file:
-            reasons = csv.writer(file, lineterminator="\n")
-            reasons.writerow(["id", "corpus", "path", "reason"])
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(["id", "corpus", "path", "reason"])
             for start in tqdm(range(0, len(paths), GROUP), "manifest", leave=False, disable=len(paths) <= GROUP):
                 rows = [row for path in paths[start : start + GROUP] for row in shards.read(path)]
-                reasons.writerows([r["id"], r["corpus"], r["path"], r["reason"]] for r in rows if r["reason"])
+                lines.writerows([r["id"], r["corpus"], r["path"], r["reason"]] for r in rows if r["reason"])
                 frame = _frame([_row(row, data, sample_rate) for row in rows if not row["reason"]])
-                _validate(frame, speakers)
+                manifest.validate(frame)
                 writer.write_table(pyarrow.Table.from_pandas(frame, schema, preserve_index=False))
         names = [name for name in COUNTED if name != "duration"]
-        table = summary(
-            read_table(kept, columns=COUNTED, read_dictionary=names).to_pandas(),
-            pandas.read_csv(refused, usecols=["corpus", "reason"], dtype="category", keep_default_na=False),
-        )
+        rows = read_table(kept, columns=COUNTED, read_dictionary=names).to_pandas()
+        corpora = rows.groupby("speaker", observed=True)["corpus"].nunique()
+        if (corpora > 1).any():  # not within one part, or it would not have been valid
+            raise ValueError(f"the speaker {corpora.idxmax()} is in two corpora")
+        reasons = pandas.read_csv(refused, usecols=["corpus", "reason"], dtype="category", keep_default_na=False)
+        table = summary(rows, reasons)
         if table["found"].to_dict() != found:
             raise RuntimeError(f"found {dict(found)} utterances, but kept + quarantined are {table['found'].to_dict()}")
         table.to_csv(counted, encoding="utf-8", lineterminator="\n")
@@ -57,14 +58,6 @@ def write(paths, found, data, sample_rate):
 
 def _frame(rows):
     return pandas.DataFrame(rows, columns=list(manifest.COLUMNS)).astype(manifest.COLUMNS)
-
-
-def _validate(frame, speakers):
-    """Check a part of the manifest; speakers: {speaker: corpus} of the parts before."""
-    manifest.validate(frame)
-    for speaker, corpus in frame[["speaker", "corpus"]].dropna().drop_duplicates().itertuples(index=False):
-        if speakers.setdefault(speaker, corpus) != corpus:
-            raise ValueError(f"the speaker {speaker} is in two corpora, {speakers[speaker]} and {corpus}")
 
 
 def _row(row, data, sample_rate):

@@ -17,6 +17,7 @@ from data_prep.download import free
 
 FILES = 20_000_000  # twice the files of the largest corpus, English MLS
 DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, UnicodeError, NotImplementedError)
+OTHER = "is a link, a device or a pipe"
 ODD = re.compile(r'[<>:"|?*]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', re.IGNORECASE)
 
 
@@ -32,7 +33,6 @@ def unpack(archive, folder, size_limit, count_limit=FILES, windows=os.name == "n
     size = 0
     folder.mkdir()
     try:
-        free(folder, _size(archive), "unpacking")
         with tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True) as bar:
             for count, (name, length, kind, extract) in enumerate(entries(archive, folder), 1):
                 size += length
@@ -61,13 +61,11 @@ def settle(temporary, to, name):
     """
     if not temporary.is_dir():
         return
-    entries = list(temporary.iterdir())
+    top = list(temporary.iterdir())
     if (temporary / PurePosixPath(name).parts[0]).is_dir():
         _merge(temporary, to)
-    elif len(entries) == 1 and entries[0].is_dir():
-        _merge(entries[0], to / name)
     else:
-        _merge(temporary, to / name)
+        _merge(top[0] if len(top) == 1 and top[0].is_dir() else temporary, to / name)
     shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -80,35 +78,26 @@ def _merge(source, target):
             _merge(path, target / path.name)
 
 
-def _size(archive):
-    """Return how many bytes an archive unpacks to, at least."""
-    if archive.suffix != ".zip":
-        return archive.stat().st_size  # a .tar.gz does not say; recordings hardly shrink by gzip
-    with zipfile.ZipFile(archive) as zipped:
-        return sum(info.file_size for info in zipped.infolist())
-
-
 def _tar(archive, folder):
+    """Yield the name of each entry, its bytes, what is wrong with its kind or None, and the function that unpacks it."""
     with gzip.open(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
         while member := tar.next():
-            kind = None if member.isreg() or member.isdir() else "is a device or a pipe"
-            if member.issym() or member.islnk():
-                kind = f"is a link to {member.linkname!r}"
+            fault = None if member.isreg() or member.isdir() else OTHER
             if member.size < 0:
-                kind = f"has {member.size} bytes"
-            yield member.name, member.size, kind, partial(tar.extract, member, folder, filter="data")
+                fault = f"has {member.size} bytes"
+            yield member.name, member.size, fault, partial(tar.extract, member, folder, filter="data")
             tar.members.clear()  # ten million of them would fill the memory
         while stream.read(1 << 20):  # gzip's own checksum comes last
             pass
 
 
 def _zip(archive, folder):
+    """Yield the same of a .zip, which says beforehand what it unpacks to."""
     with zipfile.ZipFile(archive) as zipped:
+        free(folder, sum(info.file_size for info in zipped.infolist()), "unpacking")
         for info in zipped.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the archive was made on Windows
-            fault = None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else "is a device or a pipe"
-            if kind == stat.S_IFLNK:
-                fault = "is a link"
+            fault = None if kind in (0, stat.S_IFREG, stat.S_IFDIR) else OTHER
             if info.flag_bits & 1:
                 fault = "is encrypted"
             yield info.orig_filename, info.file_size, fault, partial(zipped.extract, info, folder)

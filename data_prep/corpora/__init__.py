@@ -1,15 +1,19 @@
 """What every corpus reader yields: utterances found on disk, and utterances refused with the reason."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import partial, wraps
 from operator import attrgetter
 from pathlib import Path
 
+import numpy
+
 AUDIO_SUFFIXES = frozenset(".wav .flac .ogg .opus .mp3 .m4a .aiff .aif".split())
 GENDERS = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 LONGEST_TEXT = 5000  # letters; a minute of speech has about a thousand
 LONGEST_LINE = 1 << 20  # bytes; what is longer comes in pieces, so that no file fills the memory
+BUFFER = 2**18  # names
 UNREADABLE = "\ufffd"  # stands for bytes that are not UTF-8
 
 
@@ -43,6 +47,33 @@ class Refused:
     id: str
     path: str
     reason: str
+
+
+class Seen:
+    """Which names came before, as 64-bit hashes: 8 bytes each, where a set of ten million takes a gigabyte."""
+
+    def __init__(self):
+        self.old, self.new = numpy.empty(0, "uint64"), set()
+
+    def __contains__(self, name):
+        number = numpy.uint64(number_of(name))
+        at = self.old.searchsorted(number)
+        return number in self.new or bool(at < len(self.old) and self.old[at] == number)
+
+    def add(self, name):
+        """Remember a name; return whether it is new."""
+        if name in self:
+            return False
+        self.new.add(numpy.uint64(number_of(name)))
+        if len(self.new) >= BUFFER:
+            self.old = numpy.sort(numpy.append(self.old, list(self.new)))
+            self.new = set()
+        return True
+
+
+def number_of(name):
+    """Return a number below 2**64 that is always the same for a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
 
 
 def accounted(read):

@@ -1,8 +1,8 @@
 """The demo corpus: eight espeak voices with natural intonation, twenty sentences each, in a folder as a user's own."""
 
-import csv
-import io
 from pathlib import Path
+
+import pandas
 
 from data_prep.corpora.folder import folder
 from rovolad_lib.files import replacing
@@ -30,10 +30,8 @@ KINDS = ("old", "young", "quiet", "happy", "little", "tall", "clever", "sleepy")
 WHO = ("farmer", "teacher", "sailor", "doctor", "painter", "cook", "pilot", "dancer", "king", "student")
 DOES = ("paints", "buys", "washes", "carries", "finds", "loves", "draws", "sells", "hides", "repairs")
 WHAT = (
-    "a boat, the fence, two chairs, his shoes, a violin, the clock, nine apples, a green hat, the map, a wheel".split(
-        ", "
-    )
-)
+    "a boat", "the fence", "two chairs", "his shoes", "a violin", "the clock", "nine apples", "a green hat", "the map", "a wheel",
+)  # fmt: skip
 
 
 def demo(path):
@@ -42,18 +40,15 @@ def demo(path):
     path: the folder to build them in; the same samples every time. Ids are <voice>_<01 to 20>: 01 to 10 are said by all
     voices, 11 to 20 by one alone. Errors: as `robot.say`.
     """
-    path, rows, table = Path(path), list(_rows()), io.StringIO(newline="")
-    writer = csv.DictWriter(table, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    metadata = path / "metadata.csv"
-    if not metadata.is_file() or metadata.read_text(encoding="utf-8") != table.getvalue():
+    path, rows = Path(path), list(_rows())
+    metadata, table = path / "metadata.csv", pandas.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    if not metadata.is_file() or metadata.read_text(encoding="utf-8") != table:
         for row in rows:
             voice, rate, pitch, pitch_range, *_ = VOICES[row["speaker"]]
             wave = robot.say(row["text"], rate=rate, voice=voice, pitch=pitch, pitch_range=pitch_range)
             audio.save(path / row["file"], wave, tags={"comment": "synthetic speech by espeak-ng"})
         with replacing(metadata) as temporary:  # last: its presence says that all recordings are there
-            temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
+            temporary.write_text(table, encoding="utf-8", newline="")
     yield from folder(path, "demo")
 
 
@@ -67,6 +62,4 @@ def _rows():
 
 def _own(index):
     """Return the ten sentences that only the voice `index` says."""
-    return tuple(
-        f"The {KINDS[index]} {WHO[i]} {DOES[(i + index) % 10]} {WHAT[(3 * i + index) % 10]}." for i in range(10)
-    )
+    return tuple(f"The {KINDS[index]} {WHO[i]} {DOES[(i + index) % 10]} {WHAT[(3 * i + index) % 10]}." for i in range(10))

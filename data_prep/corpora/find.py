@@ -41,32 +41,32 @@ def find(corpora=None, subset=None, supervision=None):
         raise ValueError(f"{root} cannot be read: {error}") from error
     if _vctk(root):  # 0.92 has no top folder: this is where it was unzipped to, perhaps beside others
         folders = [root, *(path for path in folders if path.name not in (*AUDIO, "txt"))]
-    elif corpora is not None and ((root / "metadata.csv").is_file() or _alone(root, folders)):
+    elif corpora is not None and ((root / "metadata.csv").is_file() or _official(root) and not any(map(_official, folders))):
         folders = [root]
-    groups = {}  # what is read together: corpus, reader and more -> folders
+    groups, sources = {}, []  # groups: what is read together: (corpus, reader, ...) -> folders
     for path in folders:
-        if key := _official(path, subset, supervision) or (_own(path) if corpora is not None else None):
+        if key := _official(path) or (_own(path) if corpora is not None else None):
             groups.setdefault(key, []).append(path)
-    for (corpus, *_), group in groups.items():
+    options = {"gigaspeech": {"subset": braced(subset)}, "mls": {"supervision": supervision}}
+    for (corpus, reader, _), group in groups.items():
         if corpus == "mls" and supervision is not None:
             handles_of(group, supervision)  # an error now, not after hours of other corpora
-    return [
-        Source(corpus, " + ".join(path.name for path in group), partial(reader, *group, **dict(options)))
-        for (corpus, reader, options, _), group in groups.items()
-    ]
+        name = " + ".join(path.name for path in group)
+        sources.append(Source(corpus, name, partial(reader, *group, **options.get(corpus, {}))))
+    return sources
 
 
-def _official(path, subset, supervision):
-    """Return (corpus, reader, its options, which of the folders are one) for an official folder name, else None."""
+def _official(path):
+    """Return (corpus, reader, which of the folders are one) for an official folder name, else None."""
     name = path.name.lower()
     if name.startswith("vctk-corpus") or _vctk(path):
-        return "vctk", vctk, (), None
+        return "vctk", vctk, None
     if name == "libritts_r":
-        return "libritts_r", libritts_r, (), path
+        return "libritts_r", libritts_r, path
     if name == "gigaspeech_data":
-        return "gigaspeech", gigaspeech, (("subset", braced(subset)),), path
+        return "gigaspeech", gigaspeech, path
     if name.startswith("mls_"):
-        return "mls", mls, (("supervision", supervision),), language_of(path)
+        return "mls", mls, language_of(path)
     return None
 
 
@@ -77,11 +77,7 @@ def _own(path):
         return None
     if path.name in ("vctk", "mls", "gigaspeech"):  # they would pass for those corpora, licence and all
         raise ValueError(f"{path} is no corpus as unpacked; accepted are {KNOWN}, and folders with names of their own")
-    return path.name, folder, (), path
-
-
-def _alone(root, folders):
-    return _official(root, None, None) and not any(_official(path, None, None) for path in folders)
+    return path.name, folder, path
 
 
 def _vctk(path):

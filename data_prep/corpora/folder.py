@@ -71,7 +71,8 @@ def _rows(path):
         raise ValueError(f"{path} is not a file")
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         header = file.readline(LONGEST_LINE)
-        columns = {mark: _columns(header, mark) for mark in ",;\t"}  # spreadsheets differ by country
+        marks = ",;\t"  # spreadsheets differ by country
+        columns = {mark: [name.strip(' "\r\n').lower() for name in header.split(mark)] for mark in marks}
         delimiter = next((mark for mark, names in columns.items() if "file" in names), None)
         if delimiter is None:
             names = ", ".join(columns[","])
@@ -87,10 +88,3 @@ def _rows(path):
                 continue
             rest = "".join(row.pop(None, ())).strip()
             yield {name: (field or "").strip() for name, field in row.items()} | {None: rest}
-
-
-def _columns(header, delimiter):
-    try:
-        return [name.strip().lower() for name in next(csv.reader([header], delimiter=delimiter), [])]
-    except csv.Error:
-        return []

@@ -13,7 +13,6 @@ PUNCTUATION = {"<COMMA>": ",", "<PERIOD>": ".", "<QUESTIONMARK>": "?", "<EXCLAMA
 MARK = re.compile(rf"\s*({'|'.join(PUNCTUATION)})")
 TAG = re.compile("<[A-Z]+>")
 GARBAGE = ("<SIL>", "<MUSIC>", "<NOISE>", "<OTHER>")
-CONTAINERS = {"start_map": dict, "start_array": list}
 LONGEST_S = 1_000_000  # the longest recordings have some hours
 
 
@@ -22,34 +21,24 @@ def gigaspeech(folder, subset=None):
     """Yield an Utterance or a Refused for each segment that GigaSpeech.json lists.
 
     folder: `GigaSpeech_Data`; subset: only the segments of one of SUBSETS (each of XS to XL lies in the next); None:
-    all. The JSON is streamed, one segment at a time. Segments have no speaker (one-off data), and nothing is cut: each
+    all. The JSON is streamed, one recording at a time. Segments have no speaker (one-off data), and nothing is cut: each
     utterance points into the long file by start and end. Segments that are only a garbage tag are refused with the tag
-    as reason. Where the JSON breaks off, what came before stays.
+    as reason. Where the JSON breaks off, the recordings before stay.
     Raises ValueError for an unknown subset, and where there is no GigaSpeech.json or it lists no recording.
     """
     index, wanted, number = Path(folder) / "GigaSpeech.json", braced(subset), 0
-    place, path, fault, listed = 0, index, None, False  # of the recording
     if not index.is_file():
         raise ValueError(f"{folder} has no file GigaSpeech.json; accepted is GigaSpeech_Data as unpacked")
-    for kind, value in _events(index):
-        if kind == "segment":
-            place += 1
-            subsets = value.get("subsets") if isinstance(value, dict) else None
-            if wanted is None or not isinstance(subsets, list) or wanted in subsets:
-                yield _segment(value, f"recording {number} segment {place}", path, fault, wanted)
-        elif kind == "recording":
-            number, place, path, fault, listed = number + 1, 0, index, "its recording has no path", False
-        elif kind == "its path":
-            path, fault = _path(folder, index, value)
-        elif kind == "its segments":
-            listed = value == []
-        elif kind == "end" and not listed:
-            yield Refused(f"recording {number}", str(path), "a recording without a list of segments")
-        elif kind == "broken":
-            yield Refused(index.stem, str(index), f"broken JSON in or behind recording {number}: {value}")
-            return
-    if not number:
-        raise ValueError(f"{index} lists no recording; accepted is " + '{"audios": [{"path", "segments"}, ...]}')
+    try:
+        with index.open("rb") as file:
+            for number, recording in enumerate(ijson.items(file, "audios.item"), 1):
+                yield from _recording(recording, f"recording {number}", folder, index, wanted)
+    except (ijson.JSONError, ValueError) as error:  # ValueError: a number of thousands of digits
+        told = str(error).split("\n")[0]  # the rest quotes the file
+        yield Refused(index.stem, str(index), f"broken JSON behind recording {number}: {told}")
+    else:
+        if not number:
+            raise ValueError(f"{index} lists no recording; accepted is " + '{"audios": [{"path", "segments"}, ...]}')
 
 
 def braced(subset):
@@ -59,53 +48,20 @@ def braced(subset):
     return subset and f"{{{subset.strip('{}')}}}"
 
 
-def _events(index):
-    """Yield (what, value) as they come: recording, what is "its ...", each segment, the end; broken, at last.
-
-    By hand, since ijson's own objects need memory for a whole recording, and for the square of the depth.
-    """
-    depth, keys, audios, listing, segment, field = 0, {}, False, False, None, None
-    with index.open("rb") as file:
-        try:
-            for event, value in ijson.basic_parse(file):
-                if event == "map_key":
-                    keys[depth] = value
-                    continue
-                if value is None and event in ("end_map", "end_array"):
-                    depth -= 1
-                else:
-                    container = CONTAINERS.get(event) if value is None else None
-                    value = container() if container else value
-                    if depth == 5 and type(segment) is dict:
-                        segment[keys[5]] = field = value
-                    elif depth == 6 and type(field) is list:
-                        field.append(value)
-                    elif depth == 4:
-                        segment = field = value
-                    elif depth == 3 and audios:
-                        listing = keys.get(3) == "segments" and value == []
-                        yield f"its {keys.get(3)}", value
-                    elif depth == 2 and audios:
-                        keys.pop(3, None)
-                        yield "recording", value
-                    elif depth == 1:
-                        audios = keys.get(1) == "audios" and value == []
-                    if container:
-                        depth += 1
-                        continue
-                if depth == 4 and audios and listing:
-                    yield "segment", segment
-                elif depth == 2 and audios:
-                    yield "end", None
-        except (ijson.JSONError, ValueError) as error:  # ValueError: a number of thousands of digits
-            yield "broken", str(error).split("\n")[0]  # the rest quotes the file
-
-
-def _path(folder, index, name):
+def _recording(recording, name, folder, index, wanted):
+    recording = recording if isinstance(recording, dict) else {}
+    path, segments = recording.get("path"), recording.get("segments")
     try:
-        return (inside(folder, name), None) if isinstance(name, str) else (index, "its recording has no path")
+        path, fault = (inside(folder, path), None) if isinstance(path, str) else (index, "its recording has no path")
     except ValueError as error:
-        return name, str(error)
+        fault = str(error)
+    if not isinstance(segments, list):
+        yield Refused(name, str(path), "a recording without a list of segments")
+        return
+    for place, segment in enumerate(segments, 1):
+        subsets = segment.get("subsets") if isinstance(segment, dict) else None
+        if wanted is None or not isinstance(subsets, list) or wanted in subsets:
+            yield _segment(segment, f"{name} segment {place}", path, fault, wanted)
 
 
 def _segment(segment, name, path, fault, wanted):

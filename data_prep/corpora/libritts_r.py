@@ -27,9 +27,7 @@ def libritts_r(folder):
             empty = empty and not stem(os.path.basename(item.path))
             yield item
     if empty:
-        raise ValueError(
-            f"{folder} holds no recording; accepted is <subset>/<reader>/<chapter>/*.wav, as in train-other-500"
-        )
+        raise ValueError(f"{folder} holds no recording; accepted is <subset>/<reader>/<chapter>/*.wav, as in train-other-500")
 
 
 def _chapter(chapter, entries, people, failed):

@@ -4,14 +4,14 @@ import os
 import re
 from pathlib import Path
 
-from data_prep.corpora import Refused, Utterance, accounted, gender, inside, is_file, lines, stem, walk
+from data_prep.corpora import Refused, Seen, Utterance, accounted, gender, inside, is_file, lines, stem, walk
 
 LANGUAGES = {
     "english": "en", "german": "de", "dutch": "nl", "french": "fr",
     "spanish": "es", "italian": "it", "portuguese": "pt", "polish": "pl",
 }  # fmt: skip
 SUFFIXES = (".flac", ".opus", ".wav")
-NAME = re.compile(r"([0-9]+)_([0-9]+)_([0-9]{1,6})")
+NAME, ODD = re.compile(r"[0-9]+_[0-9]+_[0-9]{1,6}"), "id {!r} is not <reader>_<book>_<number>"
 
 
 @accounted
@@ -62,36 +62,31 @@ def handles_of(folders, supervision):
 
 
 def _partition(folders, language, people, handles):
-    listed = [_Names() for _ in folders]
-    for place, folder in enumerate(folders):
-        transcripts = folder / "transcripts.txt"
+    seen = Seen()
+    for folder in folders:
+        transcripts, listed = folder / "transcripts.txt", Seen()
         for name, _, text in (line.partition("\t") for line in lines(transcripts)):  # English has ten million
             name = name.strip()
             if not name or not _wanted(name, handles):
                 continue
             if not NAME.fullmatch(name):
-                yield Refused(name, str(transcripts), f"id {name!r} is not <reader>_<book>_<number>")
-            elif any(name in earlier for earlier in listed[:place]):
-                continue  # the same utterance in the other format
-            elif not listed[place].add(name):
+                yield Refused(name, str(transcripts), ODD.format(name))
+            elif not listed.add(name):
                 yield Refused(name, str(transcripts), "listed twice in transcripts.txt")
+            elif not seen.add(name):
+                continue  # the same utterance in the other format
             elif path := _recording(folders, name):
                 yield _utterance(name, path, text.strip() or None, language, people)
             else:
                 yield Refused(name, str(transcripts), "file not found")
-    for place, folder in enumerate(folders):
+    for folder in folders:
         for entry in walk(folder / "audio", 2) if (folder / "audio").is_dir() else ():
             name = stem(os.path.basename(entry.path))
             if isinstance(entry, Refused):
                 yield entry
-            elif not name or not _wanted(name, handles):
-                continue
-            elif not NAME.fullmatch(name):
-                yield Refused(name, entry.path, f"id {name!r} is not <reader>_<book>_<number>")
-            elif any(name in names for names in listed):
-                continue
-            else:
-                listed[place].add(name)
+            elif name and _wanted(name, handles) and not NAME.fullmatch(name):
+                yield Refused(name, entry.path, ODD.format(name))
+            elif name and _wanted(name, handles) and seen.add(name):
                 found = is_file(entry)
                 yield _utterance(name, entry.path, None, language, people) if found else Refused(name, entry.path, "not a file")
 
@@ -114,25 +109,3 @@ def _recording(folders, name):
 def _utterance(name, path, text, language, people):
     reader = name.partition("_")[0]
     return Utterance(name, "mls", reader, Path(path), text, language, gender=people.get(reader))
-
-
-class _Names:
-    """A set of names <reader>_<book>_<number> at one bit each, for ten million of them."""
-
-    def __init__(self):
-        self.books = {}  # (<reader>_<book>, digits of the number) -> an int with a bit for each number
-
-    def add(self, name):
-        """Add a name; returns whether it is new."""
-        new = name not in self
-        book, number = self._place(name)
-        self.books[book] = self.books.get(book, 0) | 1 << number
-        return new
-
-    def __contains__(self, name):
-        book, number = self._place(name)
-        return bool(self.books.get(book, 0) >> number & 1)
-
-    def _place(self, name):
-        book, _, number = name.rpartition("_")
-        return (book, len(number)), int(number)

@@ -22,10 +22,8 @@ def vctk(*folders):
     folders = [Path(folder) for folder in folders]
     releases = [(folder, audio) for audio in AUDIO for folder in folders if (folder / audio).is_dir()]
     if other := set(folders).difference(folder for folder, _ in releases):
-        raise ValueError(
-            f"{', '.join(map(str, other))} has no folder wav48 or wav48_silence_trimmed; accepted is VCTK as in "
-            "datashare 10283/2651 or 10283/3443: wav48/ or wav48_silence_trimmed/, txt/, speaker-info.txt"
-        )
+        accepted = "VCTK as in datashare 10283/2651 or 10283/3443: wav48/ or wav48_silence_trimmed/, txt/, speaker-info.txt"
+        raise ValueError(f"{', '.join(map(str, other))} has no folder wav48 or wav48_silence_trimmed; accepted is {accepted}")
     audio = [folder / name for folder, name in releases]
     texts = [folder / "txt" for folder, _ in releases if (folder / "txt").is_dir()]
     speakers = {}  # name -> age, gender, accent

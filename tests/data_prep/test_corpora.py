@@ -50,15 +50,6 @@ def test_libritts_r_without_speakers_tsv(corpora):
     assert {u.speaker for u in good.values()} == {"84"} and {u.gender for u in good.values()} == {None}
 
 
-def test_libritts_r_takes_the_gender_from_speakers_tsv(tmp_path):
-    chapter = tmp_path / "train-other-500/7/1"
-    chapter.mkdir(parents=True)
-    (chapter / "7_1_000000_000000.wav").touch()
-    (chapter / "7_1_000000_000000.normalized.txt").write_text("Yes.", encoding="utf-8")
-    (tmp_path / "speakers.tsv").write_text("READER\tGENDER\tSUBSET\tNAME\n7\tF\ttrain-other-500\tX\n", encoding="utf-8")
-    assert [u.gender for u in libritts_r(tmp_path)] == ["female"]
-
-
 def test_mls(corpora):
     good, bad = read(mls(corpora / "mls_german"))
     assert {name: u.text for name, u in good.items()} == {

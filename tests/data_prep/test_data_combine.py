@@ -24,7 +24,6 @@ from data_prep.data_combine import combine
 from data_prep.robot_twin import safe
 from data_prep.tables import first_match, rules
 from rovolad_lib.files import sha256
-from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest, robot
 
 
@@ -231,11 +230,6 @@ def test_find(corpora, tmp_path):
         combine(tmp_path, tmp_path / "data")
     with pytest.raises(ValueError, match="no folder"):
         find(tmp_path / "nowhere")
-
-
-def test_find_looks_for_official_names_only_in_the_repository(corpora, monkeypatch):
-    monkeypatch.setattr(paths, "ROOT", corpora)
-    assert sorted(source.corpus for source in find(None)) == ["gigaspeech", "libritts_r", "mls", "vctk"]
 
 
 @pytest.mark.parametrize(

@@ -366,12 +366,11 @@ def test_a_killed_download_goes_on(site, tmp_path):
 
 
 LINKS_AND_DEVICES = {
-    "symlink out": (tar_entry("a", tarfile.SYMTYPE, "../../secret"), "'a' is a link to '../../secret'"),
-    "symlink within": (tar_entry("a", tarfile.SYMTYPE, "b"), "is a link to 'b'"),
-    "hardlink out": (tar_entry("a", tarfile.LNKTYPE, "/etc/passwd"), "is a link to '/etc/passwd'"),
-    "device": (tar_entry("a", tarfile.CHRTYPE), "'a' is a device or a pipe"),
-    "pipe": (tar_entry("a", tarfile.FIFOTYPE), "'a' is a device or a pipe"),
+    "symlink out": tar_entry("a", tarfile.SYMTYPE, "../../secret"), "symlink within": tar_entry("a", tarfile.SYMTYPE, "b"),
+    "hardlink out": tar_entry("a", tarfile.LNKTYPE, "/etc/passwd"), "device": tar_entry("a", tarfile.CHRTYPE),
+    "pipe": tar_entry("a", tarfile.FIFOTYPE),
 }  # fmt: skip
+OTHER = "'a' is a link, a device or a pipe"
 NAMES = {
     "../outside": "leads out of its folder",
     "VCTK-Corpus/../../outside": "leads out of its folder",
@@ -390,10 +389,10 @@ def malicious():
     for name, reason in NAMES.items():
         yield pytest.param("tar.gz", tarred(good | {name: b"bad"}), reason, id=f"tar {name!r}")
         yield pytest.param("zip", zipped(good | {name: b"bad"}), reason, id=f"zip {name!r}")
-    for name, (entry, reason) in LINKS_AND_DEVICES.items():
-        yield pytest.param("tar.gz", tarred(good | entry), reason, id=f"tar {name}")
-    yield pytest.param("zip", zipped({"a": b"../../secret"}, stat.S_IFLNK), "'a' is a link", id="zip symlink")
-    yield pytest.param("zip", zipped({"a": b""}, stat.S_IFIFO), "'a' is a device or a pipe", id="zip pipe")
+    for name, entry in LINKS_AND_DEVICES.items():
+        yield pytest.param("tar.gz", tarred(good | entry), OTHER, id=f"tar {name}")
+    yield pytest.param("zip", zipped({"a": b"../../secret"}, stat.S_IFLNK), OTHER, id="zip symlink")
+    yield pytest.param("zip", zipped({"a": b""}, stat.S_IFIFO), OTHER, id="zip pipe")
 
 
 @pytest.mark.parametrize("suffix, body, reason", list(malicious()))
@@ -525,7 +524,7 @@ def test_too_little_room_is_said_before_the_first_byte(site, tmp_path, monkeypat
     corpus = item(site, zipped({"a.wav": bytes(10_000_000)}), "VCTK-Corpus.zip")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda folder: room._replace(free=1_000_000))
-        with pytest.raises(OSError, match="zip was not unpacked: unpacking needs 10,000,000 bytes in .*, but only 1,000,000"):
+        with pytest.raises(OSError, match="zip was not unpacked: .*unpacking needs 10,000,000 bytes in .*, but only 1,000,000"):
             fetch.fetch(corpus, tmp_path)
     assert kept(tmp_path) == ["VCTK-Corpus.zip"] and tree(tmp_path) == {}
     fetch.fetch(corpus, tmp_path)

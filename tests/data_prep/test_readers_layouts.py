@@ -1,6 +1,8 @@
 """The readers on trees with the quirks of the real downloads: who, what, which language, and each utterance once."""
 
 import json
+import time
+import tracemalloc
 from collections import Counter
 
 import ijson
@@ -12,6 +14,8 @@ from data_prep.corpora.gigaspeech import gigaspeech
 from data_prep.corpora.libritts_r import libritts_r
 from data_prep.corpora.mls import LANGUAGES, mls
 from data_prep.corpora.vctk import vctk
+
+ENDS = (".wav", ".normalized.txt")
 
 
 def grow(root, files):
@@ -280,6 +284,17 @@ def test_gigaspeech_refuses_what_is_malformed_one_by_one(tmp_path, subset):
 def test_gigaspeech_without_recordings_says_so(tmp_path, text):
     with pytest.raises(ValueError, match="lists no recording"):
         list(gigaspeech(grow(tmp_path, {"GigaSpeech.json": text})))
+
+
+def test_scanning_is_fast_and_a_long_json_takes_little_memory(tmp_path):
+    chapters = {f"train/1/{c}/1_{c}_{i:06}_000000{end}": "Yes." for c in range(20) for i in range(50) for end in ENDS}
+    root, start = grow(tmp_path / "LibriTTS_R", chapters), time.process_time()
+    assert len(list(libritts_r(root))) == 1000 and 2000 / (time.process_time() - start) > 4000
+    recording = {"path": "A.opus", "segments": [segment(i) for i in range(500)]}
+    root = giga(tmp_path / "GigaSpeech_Data", *[recording] * 60)
+    tracemalloc.start()
+    assert sum(1 for _ in gigaspeech(root)) == 30_000 and tracemalloc.get_traced_memory()[1] < 4e6
+    tracemalloc.stop()
 
 
 def test_json_is_parsed_by_the_fast_backend():
