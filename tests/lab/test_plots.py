@@ -45,7 +45,7 @@ def test_study_draws_every_run_and_the_means(tmp_path):
 
 def drawn(axis):
     """Return the ends [[x, y], [x, y]] of the segments on an axis."""
-    return [part for mark in axis.collections if hasattr(mark, "get_segments") for part in mark.get_segments()]
+    return [part for mark in axis.collections if hasattr(mark, "get_segments") for part in mark.get_segments() if len(part)]
 
 
 def test_study_draws_the_interval_of_each_run():
