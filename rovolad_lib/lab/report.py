@@ -68,7 +68,7 @@ def page(results=RESULTS, notebooks=ROOT / "notebooks"):
             parts += [] if number else [f"## {question}\n\n`{command}`\n"]
             parts += [f"{title.replace(chr(10), '  ' + chr(10))}\n"] if title else []
             runs = ", ".join(f"`{run}`" for run in sorted(frame["run_id"]))
-            parts += [f"![{question}]({picture})\n", f"{frame['seconds'].sum():,.0f} s in {len(frame)} runs: {runs}\n"]
+            parts += [f"![{question}]({picture})\n", f"{frame['seconds'].sum():,.0f} s; {'runs' if len(frame) > 1 else 'run'} {runs}\n"]
     return "\n".join(parts)
 
 

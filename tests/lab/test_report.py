@@ -49,8 +49,8 @@ def test_a_section_holds_question_answer_picture_command_seconds_and_runs(tmp_pa
     head, section = text.split("\n## ")
     assert head == report.HEAD and section.splitlines() == [
         "Is x better?", "", "`papermill notebooks/03_ablation_x.ipynb out.ipynb`", "",
-        "digits: error 0.50  ", "of 2 runs", "", "![Is x better?](x_digits.png)", "", "1,201 s in 2 runs: `a0`, `a1`", "",
-        "mls: error 2.00  ", "of 1 runs", "", "![Is x better?](x_mls.png)", "", "600 s in 1 runs: `b0`",
+        "digits: error 0.50  ", "of 2 runs", "", "![Is x better?](x_digits.png)", "", "1,201 s; runs `a0`, `a1`", "",
+        "mls: error 2.00  ", "of 1 runs", "", "![Is x better?](x_mls.png)", "", "600 s; run `b0`",
     ]  # fmt: skip
     assert (tmp_path / "x_digits.png").is_file() and not plt.get_fignums()  # drawn anew, and closed
 
