@@ -67,8 +67,8 @@ def page(results=RESULTS, notebooks=ROOT / "notebooks"):
         for number, (title, picture, frame) in enumerate(answers(notebook, results)):
             parts += [] if number else [f"## {question}\n\n`{command}`\n"]
             parts += [f"{title.replace(chr(10), '  ' + chr(10))}\n"] if title else []
-            runs = ", ".join(f"`{run}`" for run in sorted(frame["run_id"]))
-            parts += [f"![{question}]({picture})\n", f"{frame['seconds'].sum():,.0f} s; {'runs' if len(frame) > 1 else 'run'} {runs}\n"]
+            runs = ("runs " if len(frame) > 1 else "run ") + ", ".join(f"`{run}`" for run in sorted(frame["run_id"]))
+            parts += [f"![{question}]({picture})\n", f"{frame['seconds'].sum():,.0f} s; {runs}\n"]
     return "\n".join(parts)
 
 
