@@ -137,6 +137,7 @@ def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeyp
     record, waves = experiment.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
     assert record["parameters"]["pad"] == "even" and record["steps"] == 20 and record["data"]["clips"] == len(waves) == 10
     assert list(record["metrics"]) == ["mel_distance"] and record["units"]["mel_distance"]["unit"] == "nat"
+    assert record["deviation"]["mel_distance"] > 0
     kept = records.load("padding", tmp_path / "results")
     assert kept.run_id.tolist() == [record["run_id"]] and (tmp_path / "runs" / "padding" / record["run_id"]).is_dir()
     assert kept["metrics.mel_distance"].tolist() == pytest.approx([record["metrics"]["mel_distance"]])

@@ -31,7 +31,7 @@ def test_study_draws_every_run_and_the_means(tmp_path):
     points = [mark.get_offsets().tolist() for mark in axis.collections if len(mark.get_offsets()) and mark.get_offsets().any()]
     assert [[x for x, _ in part] for part in points] == [[5.0], [1.0, 3.0]]  # post, pre
     assert [y for part in points for _, y in part] == pytest.approx([0, 0.91, 1.09])  # each run on a height of its own
-    assert [part[0] for part in drawn(axis) if len(set(part[:, 0])) == 1] == [[5.0, -0.35], [2.0, 0.65]]
+    assert [part[0].tolist() for part in drawn(axis) if len(set(part[:, 0])) == 1] == [[5.0, -0.35], [2.0, 0.65]]
     bands = [(band.get_x(), band.get_width()) for band in axis.patches]
     assert bands[0] == (5.0, 0) and bands[1] == pytest.approx((2 - 2**0.5, 2 * 2**0.5))
     assert [label.get_text() for label in axis.get_yticklabels()] == ["post, on", "pre, on"]
@@ -45,7 +45,7 @@ def test_study_draws_every_run_and_the_means(tmp_path):
 
 def drawn(axis):
     """Return the ends [[x, y], [x, y]] of the segments on an axis."""
-    return [part for mark in axis.collections if hasattr(mark, "get_segments") for part in mark.get_segments()]
+    return [part for mark in axis.collections if hasattr(mark, "get_segments") for part in mark.get_segments() if len(part)]
 
 
 def test_study_draws_the_interval_of_each_run():
