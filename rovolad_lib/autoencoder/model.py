@@ -204,12 +204,11 @@ class Autoencoder(nn.Module):
         path = SHIPPED if path is None else path
         if not Path(f"{path}_encoder.safetensors").is_file():
             raise FileNotFoundError(f"no autoencoder at {path}_encoder.safetensors; notebook 01 trains one")
+        with safe_open(f"{path}_encoder.safetensors", "pt") as file:
+            config, notes = (json.loads(file.metadata().get(k, "{}")) for k in ("config", "notes"))
         state = {}
-        for part in PARTS:
-            if part == "net" and not config.get("net"):
-                continue
+        for part in PARTS if config.get("net") else PARTS[:2]:
             with safe_open(f"{path}_{part}.safetensors", "pt") as file:
-                config, notes = (json.loads(file.metadata().get(k, "{}")) for k in ("config", "notes"))
                 state |= {name: file.get_tensor(name).float() for name in file.keys()}
         model = cls(**config)
         model.notes = notes

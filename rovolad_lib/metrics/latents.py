@@ -70,8 +70,9 @@ def robustness(model, waves, sigmas=SIGMAS, iterations=32, seed=0):
     random, scored = torch.Generator().manual_seed(seed), []
     latents = [model.encode(wave[None]) for wave in waves]
     noises = [torch.randn(z.shape, generator=random) for z in latents]
+    how = {"iterations": iterations, "head": "gl"}
     for sigma in sigmas:
-        noisy = [model.decode(z + sigma * noise, iterations=iterations, head="gl")[0] for z, noise in zip(latents, noises, strict=True)]
+        noisy = [model.decode(z + sigma * noise, **how)[0] for z, noise in zip(latents, noises, strict=True)]
         made = [wave[: len(truth)] for wave, truth in zip(noisy, waves, strict=True)]
         scored.append(signal.reconstruction(waves, made).assign(sigma=sigma))
     return pandas.concat(scored, ignore_index=True)
