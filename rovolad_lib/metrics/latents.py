@@ -103,7 +103,8 @@ def gap(training, held_out, l2=1e-2):
 def phone_probe(latents, labels, classes, l2=1e-4):
     """Return a linear classifier of frames, (n, E) -> (n, classes) logits, by multinomial logistic regression.
 
-    labels: a list of (T,) long below `classes`, see `speech.phones.labels`; l2: weight of the mean square of its weights.
+    labels: a list of (T,) long below `classes`, see `speech.phones.labels`; l2: factor of the sum of its squared
+    weights beside the mean cross entropy in nat.
     """
     x, y = _frames(latents).float(), torch.cat(list(labels))
     probe = torch.nn.Linear(x.shape[1], classes)

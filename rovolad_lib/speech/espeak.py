@@ -3,8 +3,8 @@ script.
 
 A message is its length (4 bytes, little endian) and its bytes. Request: JSON. Answer: b"+" and 16-bit samples at
 22,050 Hz (or, asked for marks, JSON: pairs of what begins and its sample), b"-" and what is wrong with the request,
-or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one utterance to the next, so
-the library is loaded anew for each.
+or b"!" and what is wrong with espeak-ng. espeak-ng carries state from one utterance to the next, so the library is loaded
+anew for each.
 """
 
 import ctypes

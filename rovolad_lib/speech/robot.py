@@ -164,6 +164,8 @@ def marks(kind, text, language="en", rate=None):
     kind: "words" (what begins: the index of its first character) or "phonemes" (IPA with stress and length, "" for a
     pause); text, language, rate, errors: as for `say`.
     """
+    if kind not in ("words", "phonemes"):
+        raise ValueError(f"marks of kind {kind!r}; accepted are words, phonemes")
     found = json.loads(_said(_request(text, voice(language), rate) | {"marks": kind}))
     return [(what, sample / ESPEAK_RATE + EDGE_S) for what, sample in found]
 

@@ -32,6 +32,8 @@ def test_marks_leave_the_samples_alone():
     assert torch.equal(robot.say(SENTENCE), wave)
     (_, first), *_ = robot.marks("words", SENTENCE)
     assert first == robot.EDGE_S
+    with pytest.raises(ValueError, match="kind 'letters'; accepted are words, phonemes"):
+        robot.marks("letters", SENTENCE)
 
 
 def test_labels_are_of_the_middle_of_a_frame():
