@@ -156,5 +156,5 @@ def _overlap_add(windows, weight, hop):
     for block in reversed(_blocks(frames)):
         parts = windows(block).unflatten(-1, (4, hop))  # (N, f, 4, hop)
         for k in range(4):
-            total[:, block.start + k : block.stop + k] += parts[:, :, k]
+            total[:, block.start + k : block.stop + k].add_(parts[:, :, k])
     return total.flatten(1)[:, 3 * hop // 2 : 3 * hop // 2 + frames * hop]
