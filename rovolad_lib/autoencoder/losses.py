@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from rovolad_lib.autoencoder.features import LOG_FLOOR, MEL_FLOOR, STACK
+from rovolad_lib.autoencoder.features import LOG_FLOOR, MEL_FLOOR
 from rovolad_lib.speech.audio import mel_filters
 from rovolad_lib.speech.spectral import stft
 
@@ -14,7 +14,7 @@ SCALES = (2048, 1024, 512, 256, 128)  # windows of the multi-scale mel in sample
 def spectral_loss(features, predicted, magnitude):
     """Return the weighted distances between a predicted log magnitude and a true magnitude.
 
-    features: the autoencoder's Features; predicted: (N, F, 321) natural log; magnitude: (N, F, 321).
+    features: the autoencoder's Features; predicted: (N, F, B) natural log; magnitude: (N, F, B).
     Returns {"log": L1 of log magnitude, "mel": L1 of log mel, "power": L1 of magnitude^0.4} of scalars.
     """
     log = (predicted - torch.log(magnitude + LOG_FLOOR)).abs().mean()
@@ -27,11 +27,11 @@ def spectral_loss(features, predicted, magnitude):
 def stage_one(model, batch, penalty=1e-3):
     """Return the losses of one step of training on magnitudes.
 
-    model: an Autoencoder; batch: {"magnitude": (N, F, 321), F even, "sigma": (N,) deviation of the bottleneck noise}.
+    model: an Autoencoder; batch: {"magnitude": (N, F, B), whole latent frames, "sigma": (N,) deviation of the bottleneck noise}.
     The latents get noise so that the decoder forgives errors of that size, and a small pull to zero keeps their scale.
     """
     magnitude = batch["magnitude"]
-    real = torch.ones(len(magnitude), magnitude.shape[1] // STACK, 1, device=magnitude.device)
+    real = torch.ones(len(magnitude), magnitude.shape[1] // model.stack, 1, device=magnitude.device)
     latents = model.analyse(magnitude, real)
     sigma = batch["sigma"].view(-1, 1, 1)
     predicted = model.synthesise(latents + sigma * torch.randn_like(latents), real)
@@ -48,7 +48,9 @@ class StageTwo:
     """
 
     def __init__(self, model, iterations=(0, 2)):
-        self.model, self.iterations = model.eval().requires_grad_(False), iterations
+        self.model, self.iterations = model.eval(), iterations
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith("net."))
 
     def __call__(self, head, batch):
         made = self.reconstruct(head, batch)
@@ -62,7 +64,7 @@ class StageTwo:
             latents = latents + batch["sigma"].view(-1, 1, 1) * torch.randn_like(latents)
             guess = self.model.spectrum(latents, iterations=self.iterations[turn])
         wave = head(guess)
-        found, wanted = stft(wave).abs(), stft(truth).abs()
+        found, wanted = (stft(x, self.model.frame_hop).abs() for x in (wave, truth))
         losses = {
             "mel": multiscale_mel(wave, truth),
             "log": (torch.log(found + LOG_FLOOR) - torch.log(wanted + LOG_FLOOR)).abs().mean(),

@@ -26,7 +26,7 @@ from rovolad_lib.speech.spectral import HOP, griffin_lim_spectrum, istft, stft
 SIZES = {  # arguments of Autoencoder
     "tiny": {"encoder": (32, 1), "decoder": (32, 1)},
     "small": {"encoder": (256, 6), "decoder": (384, 8)},
-    "fast": {"encoder": (256, 6), "decoder": (384, 8), "frame_hop": STACK * HOP},  # half the frames
+    "fast": {"encoder": (192, 4), "decoder": (256, 6), "frame_hop": STACK * HOP},  # and half the frames
 }
 PARTS = ("encoder", "decoder", "net")  # networks, each with a file of its own
 ITERATIONS = {"gl": 32, "net": 2}  # of Griffin-Lim, where nothing else is asked for
