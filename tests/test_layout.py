@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "rovolad_lib.lab": set(),
     "rovolad_lib.lab.browse": {"rovolad_lib.speech"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
+    "rovolad_lib.lab.material": {"rovolad_lib"},
+    "rovolad_lib.lab.measure": {"rovolad_lib"},
     "rovolad_lib.lab.plots": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
     "rovolad_lib.lab.setting": {"rovolad_lib"},
