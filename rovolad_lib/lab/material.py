@@ -5,7 +5,6 @@ from dataclasses import replace
 import torch
 
 from rovolad_lib import speech
-from rovolad_lib.autoencoder.codec import encode_waves
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.lab import score
 from rovolad_lib.speech import latents, manifest
@@ -65,7 +64,7 @@ def own_codec(encoded, most=400):
     return Autoencoder.load(path)
 
 
-def cut(encoded, without=None, takes="all"):
+def cut(encoded, without=None, takes="every"):
     """Return Encoded with fewer to train on; what it is scored on stays in the split val_seen.
 
     without: a speaker, who is then scored in the place of all others, on validation takes and every other training take, so
@@ -81,7 +80,7 @@ def cut(encoded, without=None, takes="all"):
         table.loc[~own & (table.split == "val_seen"), "split"] = "val_left"
         table.loc[table.index[own & (table.split == "train")][::2], "split"] = "val_seen"
         keep = [i for i in keep if not own[i]]
-    if takes != "all":
+    if takes != "every":
         table["split"] = table.split.replace("val_unseen", "val_seen")
         few = [i for i in keep if table.speaker[i] in people[:: min(4, len(people))]]
         mixed = table.loc[keep].sample(frac=1, random_state=0)

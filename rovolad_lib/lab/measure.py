@@ -9,6 +9,7 @@ import torch
 
 from rovolad_lib.convert import BOTH
 from rovolad_lib.lab import records, score
+from rovolad_lib.lab.setting import Setting
 from rovolad_lib.metrics import describe, intervals, signal, speaker, words
 from rovolad_lib.metrics.frechet import frechet
 from rovolad_lib.speech import manifest
@@ -105,7 +106,7 @@ def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
     some = slice(None, None, -(-len(rows) // MOST))
     short, curve = yard if len(rows) <= MOST else Yardstick(encoded, rows[some], heard), {}
     for under in BOTH[::-1] if setting.prior == "both" else (None,):
-        for steps in STEPS if setting.times == "all" else (1,):
+        for steps in STEPS if setting.times == "path" else (1,):
             known = steps == options["steps"] and under in (None, "robot")
             made = waves[some] if known else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
             curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
@@ -187,3 +188,26 @@ def compare(frame, pairs, metric="frechet"):
                 row = {"with": one, "without": two, "seeds": both.shape[1], "ratio": mean, "low": low, "high": high}
                 found.append(row | {"verdict": intervals.verdict(low, high)})
     return pandas.DataFrame(found)
+
+
+def runs(frame, steps, demo):
+    """Return the records of the study that may be compared, as `records.group`: of all speakers, at the plain budget.
+
+    frame: of records.load; steps: that they were heard with, the one-shot regressor aside; demo: see `records.group`.
+    """
+    fixed = {"budget": 1.0, "takes": "every"}
+    fits = pandas.concat([frame[f"parameters.{name}"] == value for name, value in fixed.items()], axis=1).all(axis=1)
+    fits &= frame["parameters.without"].isna() & (frame["parameters.steps"].eq(steps) | frame["parameters.variant"].eq("one_shot"))
+    return records.group(frame[fits], [*Setting.__dataclass_fields__, "variant", "steps"], demo)
+
+
+def curves(frame, metric, names):
+    """Return the table of a score by sampling steps, columns steps, variant, seed and the metric.
+
+    frame: of `runs`; names: variants to show, those that were run; where none of them was, all are shown.
+    """
+    columns = {f"curve.{steps}.{metric}": steps for steps in STEPS}
+    shown = frame[frame["parameters.variant"].isin(names)] if frame["parameters.variant"].isin(names).any() else frame
+    shown = shown.reindex(columns=["parameters.variant", "parameters.seed", *columns]).rename(columns=columns)
+    long = shown.melt(["parameters.variant", "parameters.seed"], var_name="steps", value_name=metric).dropna()
+    return long.rename(columns={"parameters.variant": "variant", "parameters.seed": "seed"}).astype({"steps": int})

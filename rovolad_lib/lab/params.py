@@ -70,7 +70,7 @@ STUDIED = {
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),
     "variant": Parameter("choice", "a named run, or the one that the other parameters give", ("given", *VARIANTS)),
     "budget": Parameter("float", "times the preset's training steps", (0.125, 0.25, 0.5, 1.0, 8.0), 1e-3, 1e3),
-    "takes": Parameter("choice", "all to train on, or equally much of few or of many speakers", ("all", "few", "many")),
+    "takes": Parameter("choice", "every one to train on, or equally much of few or many speakers", ("every", "few", "many")),
 }
 STUDIO = {
     "text": Parameter("text", "what is said"),

@@ -16,7 +16,7 @@ from rovolad_lib.lab.variants import GAUSSIAN, VARIANTS
 SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff", "ae")  # values as in lab.params
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
-    "speakers": ("on", "off"), "robots": ("many", "one"), "times": ("all", "start"),
+    "speakers": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class Setting:
     speakers: str = "off"
     ae: str = "shared"
     robots: str = "many"
-    times: str = "all"
+    times: str = "path"
     budget: float = 1.0
 
     def __post_init__(self):
@@ -75,7 +75,7 @@ class Setting:
     def objective(self):
         """Return the options of denoiser.objective.Estimator."""
         return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"} | (
-            {} if self.times == "all" else {"times": self.times}
+            {} if self.times == "path" else {"times": self.times}
         )
 
     def named(self, deviation):
