@@ -197,7 +197,8 @@ def runs(frame, steps, demo):
     """
     fixed = {"budget": 1.0, "takes": "every"}
     fits = pandas.concat([frame[f"parameters.{name}"] == value for name, value in fixed.items()], axis=1).all(axis=1)
-    fits &= frame["parameters.without"].isna() & (frame["parameters.steps"].eq(steps) | frame["parameters.variant"].eq("one_shot"))
+    heard = frame["parameters.steps"].eq(steps) | frame["parameters.variant"].eq("one_shot")
+    fits &= frame["parameters.without"].isna() & heard
     return records.group(frame[fits], [*Setting.__dataclass_fields__, "variant", "steps"], demo)
 
 
