@@ -34,9 +34,9 @@ class Yardstick:
         self.features = {question: judge.predict(self.real).features for question, judge in self.judges.items()}
 
     def means(self, waves):
-        """Return (metrics, deviations, per clip) of waves: what the step curve shows; each a dict name -> number, a table."""
+        """Return (metrics, intervals over clips, scores of each clip) of waves: what the step curve shows."""
         scored = score.scores(waves, self.encoded, self.rows, self.judges).drop(columns="utterance")
-        metrics, deviations = scored.mean().to_dict(), scored.sem().to_dict()
+        metrics, known = scored.mean().to_dict(), {}
         metrics["sharpness"] = signal.sharpness(waves, self.truth)
         if len(waves) >= LEAST and self.judges:
             made = {question: judge.predict(waves).features for question, judge in self.judges.items()}
@@ -45,12 +45,13 @@ class Yardstick:
             metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in made])
             both = torch.stack(list(made.values()), dim=1)  # (N, judges, 32)
             far = lambda clips: sum(map(frechet, clips.unbind(1), self.features.values())) / len(made)  # noqa: E731
-            deviations["frechet"] = intervals.bootstrap(far, both)
-        return metrics, deviations, scored
+            spread = 1.96 * intervals.bootstrap(far, both)
+            known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
+        return metrics, known, scored
 
     def whole(self, waves):
-        """Return (metrics, deviations, per clip) of waves: all scores of one set of clips."""
-        metrics, deviations, scored = self.means(waves)
+        """Return (metrics, 95 % intervals over clips, scores of each clip) of waves: all scores of one set of clips."""
+        metrics, known, scored = self.means(waves)
         scored["mcd"] = [signal.mcd(a, b) for a, b in zip(waves, self.truth, strict=True)]
         pitch = [signal.log_f0(b, a) for a, b in zip(waves, self.truth, strict=True)]
         scored["log_f0_correlation"], scored["voicing_error"] = zip(*pitch, strict=True)
@@ -58,8 +59,8 @@ class Yardstick:
         if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
             found = words.recognise(waves, sorted(spoken))
             scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
-        metrics, deviations = metrics | scored.mean().to_dict(), deviations | scored.sem().to_dict()
-        return metrics | self.voices(waves), deviations, scored
+        known |= {name: records.interval(scored[name]) for name in scored}
+        return metrics | scored.mean().to_dict() | self.voices(waves), known, scored
 
     def voices(self, waves):
         """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing where it is not installed."""
@@ -93,13 +94,13 @@ def counterparts(encoded, rows):
 
 
 def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
-    """Return parts of a record for `experiment`: metrics, units, deviation (over clips), curve and parts.
+    """Return parts of a record for `experiment`: metrics, units, intervals (over clips), curve and parts.
 
     curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices and
     words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
     """
     yard, speak = Yardstick(encoded, rows, heard), partial(score.speak, encoded, model, references=min(3, setting.references))
-    metrics, deviations, scored = yard.whole(waves)
+    metrics, known, scored = yard.whole(waves)
     metrics |= diversity(encoded, rows, partial(speak, **options), seed)
     if "text" in yard.judges:
         metrics |= swapped(encoded, rows, partial(speak, seed=seed, **options), yard.judges["text"])
@@ -107,13 +108,13 @@ def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
     short, curve = yard if len(rows) <= MOST else Yardstick(encoded, rows[some], heard), {}
     for under in BOTH[::-1] if setting.prior == "both" else (None,):
         for steps in STEPS if setting.times == "path" else (1,):
-            known = steps == options["steps"] and under in (None, "robot")
-            made = waves[some] if known else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
+            there = steps == options["steps"] and under in (None, "robot")
+            made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
             curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
     parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
     named = {name: yard.judges[name.split("_")[1]].measured_by for name in metrics if name in ("frechet_text", "frechet_speaker")}
     units = {name: describe(name, named.get(name)) for name in metrics if not name.endswith("_accuracy")}
-    return {"metrics": metrics, "units": units, "deviation": deviations, "curve": curve, "parts": parts}
+    return {"metrics": metrics, "units": units, "intervals": known, "curve": curve, "parts": parts}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):
@@ -165,9 +166,9 @@ def anchors(study, encoded, parameters, recipe, heard, results):
         run_id = records.run_id(study, named, data["fingerprint"], recipe)
         if not (results / "records" / study / f"{run_id}.json").exists():
             yard = yard or Yardstick(encoded, rows, heard)
-            metrics, deviations, _ = yard.whole(score.anchors(encoded, rows)[name])
+            metrics, known, _ = yard.whole(score.anchors(encoded, rows)[name])
             record = {"study": study, "run_id": run_id, "parameters": named, "data": data, "metrics": metrics, "seconds": 0}
-            record |= {"units": {n: describe(n) for n in metrics}, "deviation": deviations, "device": "cpu", "recipe": recipe}
+            record |= {"units": {n: describe(n) for n in metrics}, "intervals": known, "device": "cpu", "recipe": recipe}
             records.save(record, results)
     frame = records.load(study, results)
     return frame[frame["data.fingerprint"] == data["fingerprint"]].set_index("parameters.variant")
@@ -202,13 +203,19 @@ def runs(frame, steps, demo):
     return records.group(frame[fits], [*Setting.__dataclass_fields__, "variant", "steps"], demo)
 
 
-def curves(frame, metric, names):
-    """Return the table of a score by sampling steps, columns steps, variant, seed and the metric.
+def points(held, frame, metric):
+    """Return the table of a score by sampling steps and by updates, for `plots.curves`.
 
-    frame: of `runs`; names: variants to show, those that were run; where none of them was, all are shown.
+    held: of records.load; frame: of `runs`; metric: name. Columns run, variant, steps, updates, seconds and the metric: a row
+    has steps, of one run heard at each, or updates and seconds, of runs of every budget.
     """
-    columns = {f"curve.{steps}.{metric}": steps for steps in STEPS}
-    shown = frame[frame["parameters.variant"].isin(names)] if frame["parameters.variant"].isin(names).any() else frame
-    shown = shown.reindex(columns=["parameters.variant", "parameters.seed", *columns]).rename(columns=columns)
-    long = shown.melt(["parameters.variant", "parameters.seed"], var_name="steps", value_name=metric).dropna()
-    return long.rename(columns={"parameters.variant": "variant", "parameters.seed": "seed"}).astype({"steps": int})
+    rows = []
+    for row in held[held["parameters.variant"].isin(frame["parameters.variant"])].to_dict("records"):
+        named = {"run": row["run_id"], "variant": row["parameters.variant"]}
+        alike = all(row[f"parameters.{name}"] == frame[f"parameters.{name}"].iloc[0] for name in ("preset", "takes", "corpus"))
+        if alike and row["parameters.without"] is None and row["parameters.variant"] != "one_shot":
+            trained = {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]}
+            rows.append(named | trained)
+        if row["run_id"] in set(frame["run_id"]):
+            rows += [named | {"steps": n, metric: row.get(f"curve.{n}.{metric}")} for n in STEPS]
+    return pandas.DataFrame(rows, columns=["run", "variant", "steps", "updates", "seconds", metric])

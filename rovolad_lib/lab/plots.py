@@ -28,36 +28,85 @@ STYLE = {
 }
 
 
-def study(frame, x, metrics, title, path=None, anchors=None):
-    """Plot a study: one panel per metric, a point per run, a bar for each setting's mean; saves picture and table.
+def study(frame, x, metrics, title, path=None, anchors=None, order=None):
+    """Plot a study: a panel per metric, a row per setting, a point per run with the interval over its items.
 
-    frame: of `records.group`, its name is printed below; x: name of the studied parameter, or a list of them.
-    metrics: names without `metrics.`; title: the answer, computed.
+    A bar marks each setting's mean, a band around it one standard deviation over its runs.
+    frame: of `records.group`, its name is printed below; columns `intervals.<metric>` hold (low, high), where known.
+    x: name of the studied parameter, or a list of them; metrics: names without `metrics.`; title: the answer, computed.
     path: picture file or None; the plotted records go to a .csv of the same name beside it.
-    anchors: dict metric -> dict label -> value, drawn as dashed lines.
-    Raises ValueError if the frame is empty or lacks a metric.
+    anchors: dict metric -> dict label -> value, drawn as dashed lines; order: all settings from the top, as their rows are
+    labelled, of which each keeps its place and colour in pictures of some of them (None: those there are, sorted).
+    Raises ValueError if the frame is empty or lacks a metric, or if the order lacks a setting.
     """
     names = [x] if isinstance(x, str) else list(x)
     missing = [metric for metric in metrics if f"metrics.{metric}" not in frame]
     if frame.empty or missing:
         known = sorted(c.removeprefix("metrics.") for c in frame if c.startswith("metrics."))
         raise ValueError(f"{len(frame)} records to plot, without {missing}; their metrics: {known}")
-    frame = frame.assign(setting=frame[[f"parameters.{name}" for name in names]].astype(str).agg("\n".join, axis=1))
-    order = list(frame.sort_values([f"parameters.{name}" for name in names])["setting"].unique())
-    with _figure(len(metrics), title, path, frame.attrs.get("group", "")) as axes:
+    columns = [f"parameters.{name}" for name in names]
+    frame = frame.sort_values([*columns, *frame.columns.intersection(["parameters.seed"])])
+    frame = frame.assign(setting=frame[columns].astype(str).agg(", ".join, axis=1))
+    inks = _inks(frame["setting"], order)
+    rows = {setting: frame[frame["setting"] == setting] for setting in inks if setting in set(frame["setting"])}
+    size = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows)))}
+    with _figure(len(metrics), title, path, frame.attrs.get("group", ""), sharey=True, **size) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
-            column = f"metrics.{metric}"
-            sns.stripplot(frame, x="setting", y=column, order=order, ax=axis, color=sns.color_palette("colorblind")[0])
-            means = frame.groupby("setting")[column].mean().reindex(order)
-            axis.hlines(means, np.arange(len(order)) - 0.25, np.arange(len(order)) + 0.25, color="0.2", linewidth=2)
+            for place, (setting, runs) in enumerate(rows.items()):
+                _runs(axis, place, runs, metric, inks[setting])
             for label, value in (anchors or {}).get(metric, {}).items():
-                axis.axhline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
-                axis.annotate(label, (1, value), (0, 2), ("axes fraction", "data"), "offset points", ha="right", size=9)
+                axis.axvline(value, color="0.5", linewidth=1, linestyle="--", zorder=0)
+                axis.annotate(label, (value, 1), (0, 1), ("data", "axes fraction"), "offset points", ha="center", size=8)
             unit = frame[f"units.{metric}.unit"].dropna().unique() if f"units.{metric}.unit" in frame else []
-            axis.set(title=metric.replace("_", " "), xlabel=", ".join(names), ylabel=unit[0] if len(unit) else "")
+            axis.set_title(metric.replace("_", " "), pad=14 if anchors else 6)
+            axis.set(xlabel=unit[0] if len(unit) else "", ylim=(len(rows) - 0.5, -0.5))
+            axis.set_yticks(range(len(rows)), rows)
+            axis.grid(axis="x"), axis.grid(axis="y", visible=False)
     if path is not None:
-        with replacing(Path(path).with_suffix(".csv")) as temporary:
-            frame.drop(columns="setting").to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+        _save(frame.drop(columns="setting"), path)
+
+
+def _runs(axis, place, runs, metric, ink):
+    """Draw the runs of one setting on the row `place`, those of one seed above those of the next."""
+    values = runs[f"metrics.{metric}"]
+    heights = place + (np.arange(len(runs)) - (len(runs) - 1) / 2) * min(0.18, 0.6 / len(runs))
+    axis.scatter(values, heights, color=ink, s=28, zorder=3)
+    spread = values.std() if len(runs) > 1 else 0.0
+    axis.barh(place, 2 * spread, 0.7, values.mean() - spread, color=ink, alpha=0.18, linewidth=0)
+    axis.vlines(values.mean(), place - 0.35, place + 0.35, color="0.2", linewidth=2)
+    if f"intervals.{metric}" in runs:
+        known = runs[f"intervals.{metric}"].map(lambda pair: isinstance(pair, list)).to_numpy()
+        if known.any():
+            axis.hlines(heights[known], *zip(*runs[f"intervals.{metric}"][known], strict=True), color=ink, linewidth=1.5)
+
+
+def curves(table, xs, y, hue, title, path=None, order=None, log=()):
+    """Plot a score against updates, seconds or steps: one panel per column of `xs`, a line per variant.
+
+    A line joins the means over runs of their first points, second points and so on; the band spans all runs.
+    table: DataFrame with the columns `run`, y, hue and xs; a row is a point in the panels whose x it has. title: the
+    answer, computed; path: picture file or None, the table goes to a .csv of the same name beside it.
+    order: all variants, of which each keeps its colour in pictures of some of them (None: those there are, sorted);
+    log: names of columns on logarithmic axes.
+    """
+    inks = _inks(table[hue], order)
+    with _figure(len(xs), title, path, sharey=True) as axes:
+        for axis, x in zip(axes, xs, strict=True):
+            points = table.dropna(subset=[x, y]).sort_values(x)
+            points = points.assign(point=points.groupby([hue, "run"]).cumcount())
+            for variant in [name for name in inks if name in set(points[hue])]:
+                part = points[points[hue] == variant].groupby("point")
+                middle, scores = part[x].mean(), part[y]
+                axis.plot(middle, scores.mean(), color=inks[variant], marker="o", markersize=4, label=variant)
+                axis.fill_between(middle, scores.min(), scores.max(), color=inks[variant], alpha=0.18, linewidth=0)
+            axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " ") if axis is axes[0] else "")
+            _scale(axis, x in log, y in log)
+            if x in log and points[x].nunique() <= 10:
+                axis.set_xticks(sorted(points[x].unique()), [f"{value:g}" for value in sorted(points[x].unique())])
+                axis.minorticks_off()
+        _legend_below(axes)
+    if path is not None:
+        _save(table, path)
 
 
 def bars(table, x, hue, metrics, title, path=None):
@@ -71,9 +120,8 @@ def bars(table, x, hue, metrics, title, path=None):
             sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
             axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
             plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
-        handles, labels = axes[0].get_legend_handles_labels()
         axes[0].get_legend().remove()
-        axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=11)
+        _legend_below(axes)
     if path is not None:
         with replacing(Path(path).with_suffix(".csv")) as temporary:
             means = table.groupby([x, hue], sort=False)[metrics].mean().round(4)
@@ -88,15 +136,12 @@ def lines(table, x, y, hue, title, path=None):
     """
     with _figure(1, title, path) as (axis,):
         sns.lineplot(table, x=x, y=y, hue=hue, style=hue, markers=True, dashes=False, ax=axis, palette="colorblind")
-        axis.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        axis.set(xlabel=x, ylabel=y)
+        _scale(axis, True, True)
         axis.set_xticks(table[x].unique(), [f"{value:g}" for value in table[x].unique()])
-        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.minorticks_off()
         axis.legend(title="", frameon=False)
     if path is not None:
-        with replacing(Path(path).with_suffix(".csv")) as temporary:
-            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.4g")
+        _save(table, path, float_format="%.4g")
 
 
 def spectrograms(waves, path=None, sample_rate=16000, title=""):
@@ -194,6 +239,37 @@ def training_curve(log, path=None, title="training"):
             rows = frame[["step", name]].dropna()  # validation figures stand in few rows
             axis.plot(rows["step"], rows[name], color=sns.color_palette("colorblind")[0])
             axis.set(title=name.replace("_", " "), xlabel="step")
+
+
+def _inks(variants, order=None):
+    """Return dict variant -> colour of all in `order`, None: of those there are, sorted."""
+    found = set(variants)
+    order = sorted(found) if order is None else list(order)
+    if lost := sorted(found - set(order)):
+        raise ValueError(f"order {order} lacks {lost}; accepted: a list of all variants")
+    return dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
+
+
+def _scale(axis, x, y):
+    """Make the axes that are asked for logarithmic, with ticks at 1, 2 and 5 that are read without powers."""
+    for name in [name for name, wanted in (("x", x), ("y", y)) if wanted]:
+        axis.set(**{f"{name}scale": "log"})
+        getattr(axis, f"{name}axis").set_major_locator(LogLocator(subs=(1, 2, 5)))
+        getattr(axis, f"{name}axis").set_major_formatter("{x:g}")
+        getattr(axis, f"{name}axis").minorticks_off()
+
+
+def _legend_below(axes):
+    """Put what is labelled in any of the panels, once each, below all of them."""
+    known = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    look = {"loc": "outside lower center", "ncols": min(len(known), 5), "frameon": False, "fontsize": 11}
+    axes[0].figure.legend(known.values(), known.keys(), **look)
+
+
+def _save(table, path, **options):
+    """Write a plotted table beside its picture; options: of `DataFrame.to_csv`."""
+    with replacing(Path(path).with_suffix(".csv")) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", **options)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rovolad_lib.files import replacing
@@ -108,6 +109,40 @@ def group(frame, varied, demo=False):
         f"code {hashlib.sha256(_keys(best, fixed).iloc[0].encode('utf-8')).hexdigest()[:6]}"
     )
     return best
+
+
+def interval(values, seed=0, rounds=2000):
+    """Return (low, high), the 95 % percentile bootstrap interval of a mean over items.
+
+    values: (N,) scores, those that are not finite left out as in a mean; seed, rounds: of the resampling. (nan, nan) for none.
+    source: Efron and Tibshirani 1993, section 13.3.
+    """
+    means = _resampled([values], seed, rounds)[1:, 0]
+    return tuple(np.percentile(means, [2.5, 97.5]).tolist())
+
+
+def ratio(over, under, seed=0, rounds=2000):
+    """Return (ratio, low, high) of two means over the same items, with its 95 % bootstrap interval: pairs are drawn together.
+
+    over, under: (N,) scores, item by item or seed by seed; a pair that is not finite is left out; seed, rounds: see `interval`.
+    ValueError for unequal lengths.
+    """
+    if np.shape(over) != np.shape(under):
+        raise ValueError(f"shapes {np.shape(over)} and {np.shape(under)}; accepted: as many scores of one as of the other")
+    means = _resampled([over, under], seed, rounds)
+    found = means[:, 0] / means[:, 1]
+    return (float(found[0]), *np.percentile(found[1:], [2.5, 97.5]).tolist())
+
+
+def _resampled(scores, seed, rounds):
+    """Return means (1 + rounds, K) of K scores (K, N) over the items that have all: of all items, then of items drawn anew."""
+    scores = np.asarray(scores, dtype=float)
+    scores = scores[:, np.isfinite(scores).all(axis=0)]
+    count = scores.shape[1]
+    if not count:
+        return np.full((1 + rounds, len(scores)), np.nan)
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), rounds)  # how often each item
+    return np.vstack([np.ones(count), drawn]) @ scores.T / count
 
 
 def versions():

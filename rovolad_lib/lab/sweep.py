@@ -1,210 +1,178 @@
-"""One experiment of the studies: latents, a denoiser trained under one setting, its scores and its record."""
+"""A notebook over a grid of parameters, one papermill run for each point of it: here one after another, or on a Dask cluster.
 
-from dataclasses import asdict, dataclass
+`python -m rovolad_lib.lab.sweep notebooks/03_ablation_padding.ipynb -p pad=all -p seed=0,1,2` leaves the executed notebooks in
+runs/sweep/03_ablation_padding and skips those that are finished. A Dask cluster's workers need the same folder and environment.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
+import nbformat
+from tqdm import tqdm
 
-from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
-from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import BOTH, prior_of, priors_of
-from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.denoiser.objective import Denoising, Estimator
-from rovolad_lib.lab import material, presets, records, score
+from rovolad_lib.files import replacing
+from rovolad_lib.lab import params, paths
 from rovolad_lib.lab.data import Data
+from rovolad_lib.lab.experiment import recipe
 from rovolad_lib.lab.paths import RUNS
-from rovolad_lib.lab.setting import LATER, Setting
-from rovolad_lib.speech import latents
-from rovolad_lib.speech.pairs import Pairs, beside
-
-SCORING = ("steps", "guidance", "sampler")  # decide how a network is heard, not what it learns
+from rovolad_lib.lab.records import NO_EFFECT
+from rovolad_lib.speech import manifest
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Data with its latents: `keep`, positions to train on; `lost`, positions whose (speaker, text) is never trained on;
-    `robot_codec`: the autoencoder of the robot where it has one of its own."""
+class Job(NamedTuple):
+    """One run: the notebook, where it goes when executed, its parameters, what it depends on, and the working directory."""
 
-    data: Data
-    autoencoder: Autoencoder
-    latents: latents.Latents
-    keep: list
-    lost: list
-    robot_codec: Autoencoder | None = None
+    notebook: Path
+    path: Path
+    run: dict
+    stamp: dict
+    folder: Path
 
 
-def recipe():
-    """Return package -> RECIPE of the code that decides a denoiser's numbers."""
-    parts = {"speech": speech, "autoencoder": autoencoder, "diffusion": diffusion, "denoiser": denoiser, "train": train}
-    return {name: part.RECIPE for name, part in parts.items()}
+def grid(declared, pairs):
+    """Return a list of dict name -> value, one for each combination of the values that are asked for, each value once.
 
-
-def encode(data, model, lose=2):
-    """Return Encoded: the data's latents, made once, and what may be trained on.
-
-    lose: in a closed vocabulary (each speaker says each text, more than four texts) every training speaker loses so
-    many texts, each another pair, so that unheard words can be scored.
+    declared: str, the source of the notebook's parameters cell; pairs: list of (name, text), the text a value, several with
+    commas between (but for kind `text`), or `all` for all values of a studied parameter; a name may come again.
+    Raises lab.params.ParameterError as the notebook would.
     """
-    name = f"{data.fingerprint}-{model.fingerprint()}-{speech.RECIPE}.{autoencoder.RECIPE}"
-    path = data.folder / "latents" / f"{name}.safetensors"
-    held = latents.encode(data.table, data.folder, model.encode, path, model.hop)
-    table = data.table
-    said = table.robot_method == "espeak"  # a flattened recording would teach to keep a voice, not to give one
-    trained = table.index[(table.split == "train") & (said if said.any() else True)].tolist()
-    gone = _lost_words(table.loc[trained], lose)
-    lost = [i for i in table.index if (table.speaker[i], table.text[i]) in gone]
-    return Encoded(data, model, held, [i for i in trained if i not in set(lost)], lost)
+    chosen = {}
+    for name, text in pairs:
+        several = name not in params.TABLE or params.TABLE[name].kind != "text"
+        for word in text.split(",") if several else [text]:
+            asked = params.read([declared, f"# Parameters\n{name} = {word!r}"]).values(name)
+            chosen[name] = list(dict.fromkeys(chosen.get(name, []) + asked))
+    return [dict(zip(chosen, values, strict=True)) for values in itertools.product(*chosen.values())]
 
 
-def _lost_words(table, lose):
-    """Return the set of (speaker, text) that training goes without."""
-    table = table[["speaker", "text"]].dropna()
-    speakers, texts = sorted(table.speaker.unique()), sorted(table.text.unique())
-    closed = len(table.drop_duplicates()) == len(speakers) * len(texts)
-    if not closed or len(texts) <= 4:
-        return set()
-    return {(s, texts[(k * lose + j) % len(texts)]) for k, s in enumerate(speakers) for j in range(lose)}
+def jobs(notebook, pairs):
+    """Return a list of Job, one for each point of the grid.
 
-
-def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=False):
-    """Train a denoiser under a Setting, or load the finished one; return (Denoiser, train.Fit).
-
-    preset: name in lab.presets.DENOISER; run: folder of its checkpoints; length: fixed batch length in frames or None.
+    notebook: file; pairs: as `grid`. Errors: as `grid`, and ValueError for a corpus that is not in the data.
     """
-    size, table = presets.denoiser(preset, encoded.data.demo), encoded.data.table
-    voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
-    told, encoder = score.told(encoded.data, setting.description, voices)
-    parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
-    parts |= {"priors": len(priors_of(setting.prior)), "speakers": len(voices)}
-    parts["text"] = told["text"][0].shape[1] if encoder else 0
-    torch.manual_seed(seed)
-    model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
-    typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=128).float().mean()) if length is None else length
-    options = {"batch": min(size["batch"], int(size["frames"] / typical)), "seed": seed, "length": length, **told}
-    pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
-    fit_mean(model.mean, pairs, encoded, setting)
-    prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
-    if setting.target != "preconditioned":  # which knows the residual alone
-        objective["moments"] = model.mean.moments
-    model.notes = {
-        "prior": prior, "objective": objective, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
-        "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
-        "text_encoder": encoder, "speakers": voices,
-    }  # fmt: skip
-    model.notes |= provenance(table.loc[encoded.keep])
-    # equal steps for a study's runs
-    options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
-    options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
-    step = Denoising(*priors_of(prior), **objective)
-    budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
-    return model, train.fit(model, step, pairs, run, **budget, **options)
+    notebook = Path(notebook).absolute()
+    code = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    source = hashlib.sha256(json.dumps([cell.source for cell in code]).encode("utf-8")).hexdigest()
+    found = []
+    for run in grid("".join(cells), pairs):
+        whole = params.read([*cells, "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in run.items())])
+        stamp = {"source": source, "parameters": whole.as_dict(), "data": fingerprint(whole.as_dict()), "recipe": recipe()}
+        said = [f"{name}-{value}" for name, value in run.items() if name not in NO_EFFECT]
+        digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode("utf-8")).hexdigest()[:6]
+        name = re.sub(r"[^\w.+-]+", "-", "_".join([*said, ""]))[:80] + digest
+        found.append(Job(notebook, RUNS / "sweep" / notebook.stem / f"{name}.ipynb", run, stamp, Path.cwd()))
+    return found
 
 
-def batches(encoded, setting, keep, model, **options):
-    """Return Pairs of the utterances `keep` as a Setting has them, for a Denoiser; options: of Pairs, of their own."""
-    given = {
-        "align": setting.align, "mode": setting.pad, "masked": setting.mask == "on", "multiple": max(2, model.stride),
-        "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff,
-    }  # fmt: skip
-    return Pairs(encoded.latents, encoded.data.table, keep, **given | options)
+def fingerprint(parameters):
+    """Return the fingerprint of the data that a notebook with these parameters works on, None where there are none yet."""
+    path = paths.folder(parameters.get("data"), paths.DATA) / "manifest.parquet"
+    part = (parameters["corpus"],) if "corpus" in parameters else ()
+    return _fingerprint(path, path.stat().st_mtime_ns, part) if path.is_file() else None
 
 
-def fit_mean(mean, pairs, encoded, setting, most=2000):
-    """Fit the prior's mean on at most `most` training utterances, each with a context drawn as in training.
+@lru_cache
+def _fingerprint(path, _written, part):
+    table = manifest.read(path)
+    return Data(table, path.parent, "", False).only(*part).fingerprint if part else manifest.fingerprint(table)
 
-    Those without one are left out, or, where nobody has one, all are fitted on without a voice.
+
+def finished(job):
+    """Return whether the executed notebook is there, whole, without error, of the same source, parameters, data and code."""
+    try:
+        made = json.loads(job.path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # not there, or cut off
+        return False
+    return made.get("metadata", {}).get("sweep") == job.stamp and not job.stamp["parameters"]["force"]
+
+
+def execute(job):
+    """Run a Job by papermill in a process of its own; return None, or the last line of its error.
+
+    The executed notebook gets its name when all its cells have run; one that failed ends in `.failed.ipynb`.
     """
-    random = torch.Generator().manual_seed(0)
-    chosen = [encoded.keep[i] for i in torch.randperm(len(encoded.keep), generator=random)[:most].tolist()]
-    items = []
-    for i in chosen:
-        person, said, frame_map = encoded.latents[i]
-        said = beside(person, said, frame_map, "linear" if setting.align == "none" else setting.align)
-        context = pairs.context(i, random)
-        items.append((said, person, context.mean(1) if context.shape[1] else None))
-    heard = [item for item in items if item[2] is not None]
-    robots, people, voices = zip(*(heard or items), strict=True)
-    return mean.fit(robots, people, voices if heard and setting.voice == "on" else None, form=setting.mapped)
+    failed = job.path.with_suffix(".failed.ipynb")
+    command = [sys.executable, "-m", "rovolad_lib.lab.papermill", "--no-progress-bar", "-y", json.dumps(job.run)]
+    try:
+        with replacing(job.path) as part:
+            done = subprocess.run(
+                [*command, job.notebook, part], cwd=job.folder, env=os.environ | {"PYTHONUTF8": "1"}, encoding="utf-8",
+                errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            if done.returncode:
+                os.replace(part, failed)
+                done.check_returncode()
+            made = nbformat.read(part, as_version=4)
+            made.metadata["sweep"] = job.stamp | {"data": job.stamp["data"] or fingerprint(job.stamp["parameters"])}
+            nbformat.write(made, part)
+    except subprocess.CalledProcessError as error:
+        lines = re.sub(r"\x1b\[[\d;]*m", "", error.output).split("\n")
+        return next((line for line in reversed(lines) if line.strip()), str(error))
+    failed.unlink(missing_ok=True)
 
 
-def x0_errors(encoded, setting, model, rows, length=None, most=64):
-    """Return {"ln(b/c)": mean square error of x0} on up to `most` of the utterances `rows`, the same noise in every run.
+def outcomes(todo, scheduler=None):
+    """Yield (Job, None or the last line of its error) as runs end; scheduler: address of a Dask cluster, None runs them here."""
+    if scheduler is None:
+        yield from ((job, execute(job)) for job in todo)
+        return
+    from dask.distributed import Client, as_completed
 
-    Losses of other targets cannot be compared, these can. Only noise levels that the path has are there, none on a path
-    without noise; a network of several priors answers under the robot's.
-    """
-    prior = prior_of(model.notes["prior"])[0]
-    levels = [level for level in (-4.0, -2.0, 0.0, 2.0, 4.0) if prior.log_snr(1.0) <= level <= prior.log_snr(0.0)]
-    if prior.coefficients(0.5)[2] == 0 or not levels:
-        return {}
-    options = {"batch": most, "length": length, "dropout": 0.0, **score.told_to(model, encoded.data)}
-    batch = batches(encoded, setting, rows, model, **options)[0]
-    kind = torch.full((len(batch["x0"]),), BOTH.index("robot")) if setting.prior == "both" else None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        found = Estimator(model, prior, kind, **model.notes["objective"]).x0_errors(batch, levels)
-    return {f"{level:g}": error for level, error in found.items()}
+    with Client(scheduler) as client:
+        futures = {client.submit(execute, job, pure=False): job for job in todo}
+        try:
+            for future in as_completed(futures):
+                error = future.exception()  # of the cluster: a run's own comes as text
+                yield futures[future], f"{type(error).__name__}: {error}" if error else future.result()
+        finally:
+            client.cancel(list(futures))
 
 
-def decides(p, data, autoencoder, **chosen):
-    """Return everything that decides a denoiser's numbers beside data and code, for its run id and its record."""
-    given = p.as_dict() | chosen
-    if several := [name for name, value in given.items() if value == "all"]:
-        raise ValueError(f"one value each is accepted here for {', '.join(several)}, got all")
-    sizes = presets.denoiser(p.preset, data.demo)
-    fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
-    plain = asdict(Setting())
-    made = plain | p.as_dict() | fixed | chosen
-    return {name: value for name, value in made.items() if name not in LATER or value != plain[name]}
+def _pair(word):
+    name, equals, value = word.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{word!r}; accepted: name=value, name=value,value or name=all")
+    return name, value
 
 
-def experiment(study, encoded, chosen, p, results, device, further=None):
-    """Train or load a denoiser under one choice of the studied parameters, score it on validation takes, and keep the record.
-
-    study: name; chosen: dict name -> value, fields of Setting, or of SCORING, whose choices are heard of one network,
-    trained once; p: the notebook's Parameters; results: folder; further: (encoded, setting, model, rows, heard, waves,
-    seed, **SCORING) -> dict of parts of the record, which go beside what is always there.
-    Returns (record, waves): the record as saved and the wave of each scored utterance.
-    """
-    parameters = decides(p, encoded.data, encoded.autoencoder, **chosen)
-    trains = {name: value for name, value in parameters.items() if name not in SCORING or name not in chosen}
-    run_id, run = (records.run_id(study, k, encoded.data.fingerprint, recipe()) for k in (parameters, trains))
-    setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
-    encoded = material.under(encoded, setting)
-    length = None if setting.mask == "on" else longest(encoded)
-    rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
-    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force)
-    model, heard = model.cpu(), score.panel(encoded, p.preset, results / "models")
-    options = {name: parameters[name] for name in SCORING if name in parameters}
-    waves = score.speak(encoded, model, rows, seed=p.seed, references=min(3, setting.references), **options)
-    scored = score.scores(waves, encoded, rows, heard).drop(columns="utterance")
-    record = {
-        "study": study, "run_id": run_id, "parameters": parameters | chosen, "recipe": recipe(), "seconds": fitted.seconds,
-        "data": {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}, "steps": fitted.steps,
-        "device": device, "metrics": scored.mean().to_dict(), "units": score.units(scored, heard),
-        "x0_error": x0_errors(encoded, setting, model, rows, length),
-    }  # fmt: skip
-    for name, part in (further(encoded, setting, model, rows, heard, waves, p.seed, **options) if further else {}).items():
-        record[name] = record.get(name, {}) | part
-    records.save(record, results)
-    return record, waves
+def main(arguments=None):
+    """Run the command line; return 0, 1 if a run failed, 130 if it was interrupted."""
+    parser = argparse.ArgumentParser("python -m rovolad_lib.lab.sweep", description="run a notebook over a grid of parameters")
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE[,VALUE...]|all")
+    parser.add_argument("--scheduler", help="address of a Dask cluster, such as tcp://10.0.0.1:8786")
+    parser.add_argument("--list", action="store_true", help="show the runs and whether they are finished, run none")
+    asked = parser.parse_args(arguments)
+    try:
+        all_jobs = jobs(asked.notebook, asked.parameter)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    todo = [job for job in all_jobs if not finished(job)]
+    if asked.list:
+        print("\n".join(f"{'to run  ' if job in todo else 'finished'}  {job.path.stem}" for job in all_jobs))
+        return 0
+    print(f"{len(all_jobs)} runs, {len(all_jobs) - len(todo)} of them finished; executed notebooks in {all_jobs[0].path.parent}")
+    errors, status = {}, 130
+    try:
+        for job, error in tqdm(outcomes(todo, asked.scheduler), total=len(todo), unit="run"):
+            errors |= {job.path.stem: error} if error else {}
+        status = 1 if errors else 0
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on from here")
+    for name, error in errors.items():
+        print(f"{name} failed: {error}")
+    return status
 
 
-def provenance(table):
-    """Return where the training speech is from: corpus, sources, languages and licence, for a model's file."""
-    said = {
-        name: sorted(table[column].unique())
-        for name, column in (("sources", "source"), ("licences", "licence"), ("languages", "language"))
-    }
-    joined = {
-        "corpus": ", ".join(table.corpus.unique()),
-        "sources": ", ".join(said["sources"]),
-        "licence": ", ".join(said["licences"]),
-    }
-    return joined | {"languages": said["languages"]}
-
-
-def longest(encoded, most=192):
-    """Return the frames of the longest training item, person or robot, at most `most`, even: the length of unmasked batches."""
-    frames = max(max(part.shape[1] for part in encoded.latents[i][:2]) for i in encoded.keep)
-    return min(most, frames + frames % 2)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from rovolad_lib.lab import sweep
+from rovolad_lib.lab import experiment
 from rovolad_lib.lab.data import Data
 from rovolad_lib.speech.audio import save
 
@@ -31,4 +31,4 @@ def encoded(codec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     takes = [(speaker, text, split) for split in ("train", "val_seen") for speaker in "ab" for text in TEXTS]
     table = pandas.DataFrame([_row(folder, i, *take) for i, take in enumerate(takes)])
-    return sweep.encode(Data(table, folder, "f" * 12, False), codec)
+    return experiment.encode(Data(table, folder, "f" * 12, False), codec)

@@ -152,3 +152,30 @@ def test_a_commit_with_changes_on_top_is_called_dirty(tmp_path, monkeypatch):
 
 def test_records_are_read_from_the_committed_results_by_default():
     assert records.load("autoencoder").equals(records.load("autoencoder", RESULTS)) and records.load("no such study").empty
+
+
+def test_an_interval_holds_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    held = 0
+    for trial in range(200):
+        low, high = records.interval(random.exponential(2.0, 100), seed=trial, rounds=500)
+        held += low <= 2.0 <= high
+    assert 178 <= held <= 198  # 95 % of 200, a little less for so skewed scores
+
+
+def test_an_interval_is_as_wide_as_arithmetic_says():
+    values = np.repeat([0.0, 1.0], 200)
+    low, high = records.interval([*values, float("nan")])
+    assert (high - low) / 2 == pytest.approx(1.96 * 0.5 / np.sqrt(400), rel=0.1)
+    assert (low + high) / 2 == pytest.approx(0.5, abs=0.01)
+    assert records.interval(values) == records.interval(torch.tensor(values)) == (low, high)  # what is not finite is left out
+    assert records.interval([3.0] * 5) == (3.0, 3.0) and np.isnan(records.interval([])).all()
+
+
+def test_a_ratio_draws_pairs():
+    under = np.random.default_rng(0).uniform(1, 9, 50)
+    assert records.ratio(3 * under, under) == pytest.approx((3, 3, 3))  # unpaired it would scatter
+    found, low, high = records.ratio([2.0, 4.0, np.nan, 6.0], [1.0, 2.0, 9.0, 1.0])
+    assert found == 3.0 and 2.0 <= low < found < high <= 6.0
+    with pytest.raises(ValueError, match=r"\(3,\) and \(2,\); accepted"):
+        records.ratio([1, 2, 3], [1, 2])
