@@ -213,7 +213,7 @@ def points(held, frame, metric):
     for row in held[held["parameters.variant"].isin(frame["parameters.variant"])].to_dict("records"):
         named = {"run": row["run_id"], "variant": row["parameters.variant"]}
         alike = all(row[f"parameters.{name}"] == frame[f"parameters.{name}"].iloc[0] for name in ("preset", "takes", "corpus"))
-        if alike and row["parameters.without"] is None and row["parameters.variant"] != "one_shot":
+        if alike and pandas.isna(row["parameters.without"]) and row["parameters.variant"] != "one_shot":
             trained = {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]}
             rows.append(named | trained)
         if row["run_id"] in set(frame["run_id"]):
