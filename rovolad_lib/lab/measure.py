@@ -74,10 +74,15 @@ class Yardstick:
         if len(at) > 1:
             found["speaker_identified"] = float(right.mean())
         if len(waves) >= LEAST:
-            one, two = speaker.embed(self.real), speaker.embed(waves)
-            axes = torch.pca_lowrank(one.double(), 32, niter=20)[2]  # of the real ones
-            found["frechet_voice"] = frechet(two.double() @ axes, one.double() @ axes)
+            axes = torch.linalg.svd((one := speaker.embed(self.real)) - one.mean(0))[2][:32].T  # of the real ones
+            found["frechet_voice"] = frechet(speaker.embed(waves) @ axes, one @ axes)
         return found
+
+    def units(self, metrics):
+        """Return {metric: {"unit", "better", "model"}}, a judge's own scores with its hash and its accuracy on real takes."""
+        own = {f"{question}_accuracy": judge.measured_by for question, judge in self.judges.items()}
+        own |= {f"frechet_{question}": judge.measured_by for question, judge in self.judges.items()}
+        return {name: describe(name, own.get(name)) for name in metrics}
 
 
 def counterparts(encoded, rows):
@@ -108,13 +113,11 @@ def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
     short, curve = yard if len(rows) <= MOST else Yardstick(encoded, rows[some], heard), {}
     for under in BOTH[::-1] if setting.prior == "both" else (None,):
         for steps in STEPS if setting.times == "path" else (1,):
-            there = steps == options["steps"] and under in (None, "robot")
+            there = steps == options.get("steps") and under in (None, "robot")
             made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
             curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
     parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
-    named = {name: yard.judges[name.split("_")[1]].measured_by for name in metrics if name in ("frechet_text", "frechet_speaker")}
-    units = {name: describe(name, named.get(name)) for name in metrics if not name.endswith("_accuracy")}
-    return {"metrics": metrics, "units": units, "intervals": known, "curve": curve, "parts": parts}
+    return {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "curve": curve, "parts": parts}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):
@@ -122,10 +125,8 @@ def diversity(encoded, rows, speak, seed, draws=3):
 
     Real takes pass through the autoencoder. Nothing where nobody says a text twice.
     """
-    table, groups = encoded.data.table.loc[rows], {}
-    for i, key in zip(rows, zip(table.speaker, table.text, strict=True), strict=True):
-        groups.setdefault(key, []).append(i)
-    takes = [part for part in groups.values() if len(part) > 1]
+    groups = encoded.data.table.loc[rows].groupby(["speaker", "text"]).groups.values()
+    takes = [part.tolist() for part in groups if len(part) > 1]
     if not takes:
         return {}
     real = dict(zip(rows, score.reconstruction(encoded, rows), strict=True))
@@ -157,21 +158,24 @@ def known_as(encoded, rows):
 
 
 def anchors(study, encoded, parameters, recipe, heard, results):
-    """Return the table of a study's anchors, measured once: real takes (the floor of all distances), codec, robot."""
+    """Return the table of a study's anchors, measured once: real takes (the floor of all distances), codec, robot.
+
+    study: name of their own; parameters: of one of the study's runs, of which those that the anchors know are kept.
+    """
     rows = score.testable(encoded, "val_seen")[: 12 if parameters["preset"] == "smoke" else 400]
-    yard, data = None, {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}
     kept = {name: parameters[name] for name in ("preset", "corpus", "autoencoder", "without", "takes")}
-    for name in ("ground truth", "reconstruction", "robot"):
-        named = kept | {"variant": name}
-        run_id = records.run_id(study, named, data["fingerprint"], recipe)
-        if not (results / "records" / study / f"{run_id}.json").exists():
-            yard = yard or Yardstick(encoded, rows, heard)
-            metrics, known, _ = yard.whole(score.anchors(encoded, rows)[name])
-            record = {"study": study, "run_id": run_id, "parameters": named, "data": data, "metrics": metrics, "seconds": 0}
-            record |= {"units": {n: describe(n) for n in metrics}, "intervals": known, "device": "cpu", "recipe": recipe}
+    data = {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}
+    names, folder = ("ground truth", "reconstruction", "robot"), results / "records" / study
+    ids = {records.run_id(study, kept | {"variant": name}, data["fingerprint"], recipe): name for name in names}
+    if not all((folder / f"{run_id}.json").exists() for run_id in ids):
+        yard, spoken = Yardstick(encoded, rows, heard), score.anchors(encoded, rows)
+        for run_id, name in ids.items():
+            metrics, known, _ = yard.whole(spoken[name])
+            record = {"study": study, "run_id": run_id, "parameters": kept | {"variant": name}, "data": data, "recipe": recipe}
+            record |= {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "seconds": 0, "device": "cpu"}
             records.save(record, results)
     frame = records.load(study, results)
-    return frame[frame["data.fingerprint"] == data["fingerprint"]].set_index("parameters.variant")
+    return frame[frame.run_id.isin(ids)].set_index("parameters.variant")
 
 
 def compare(frame, pairs, metric="frechet"):
@@ -182,40 +186,39 @@ def compare(frame, pairs, metric="frechet"):
     """
     figures, found = frame.pivot_table(f"metrics.{metric}", "parameters.variant", "parameters.seed"), []
     for one, two in pairs:
-        if {one, two} <= set(figures.index):
-            both = figures.loc[[one, two]].dropna(axis=1)
-            if both.shape[1]:
-                mean, low, high = intervals.ratio(*both.to_numpy())
-                row = {"with": one, "without": two, "seeds": both.shape[1], "ratio": mean, "low": low, "high": high}
-                found.append(row | {"verdict": intervals.verdict(low, high)})
+        both = figures.reindex([one, two]).dropna(axis=1)
+        if both.shape[1]:
+            mean, low, high = intervals.ratio(*both.to_numpy())
+            row = {"with": one, "without": two, "seeds": both.shape[1], "ratio": mean, "low": low, "high": high}
+            found.append(row | {"verdict": intervals.verdict(low, high)})
     return pandas.DataFrame(found)
 
 
-def runs(frame, steps, demo):
-    """Return the records of the study that may be compared, as `records.group`: of all speakers, at the plain budget.
+def runs(frame, steps, demo, budget=1.0):
+    """Return the records of the study that may be compared, as `records.group`, of all speakers.
 
-    frame: of records.load; steps: that they were heard with, the one-shot regressor aside; demo: see `records.group`.
+    frame: of records.load; steps: that they were heard with, the one-shot regressor aside; demo: see `records.group`; budget:
+    None for those of every budget.
     """
-    fixed = {"budget": 1.0, "takes": "every"}
-    fits = pandas.concat([frame[f"parameters.{name}"] == value for name, value in fixed.items()], axis=1).all(axis=1)
-    heard = frame["parameters.steps"].eq(steps) | frame["parameters.variant"].eq("one_shot")
-    fits &= frame["parameters.without"].isna() & heard
+    if frame.empty:
+        return frame
+    fits = frame["parameters.without"].isna() & (frame["parameters.takes"] == "every")
+    fits &= (frame["parameters.steps"] == steps) | (frame["parameters.variant"] == "one_shot")
+    fits &= (frame["parameters.budget"] == budget) | (budget is None)
     return records.group(frame[fits], [*Setting.__dataclass_fields__, "variant", "steps"], demo)
 
 
-def points(held, frame, metric):
+def points(frame, shown, metric):
     """Return the table of a score by sampling steps and by updates, for `plots.curves`.
 
-    held: of records.load; frame: of `runs`; metric: name. Columns run, variant, steps, updates, seconds and the metric: a row
-    has steps, of one run heard at each, or updates and seconds, of runs of every budget.
+    frame: of `runs`, of every budget; shown: those of its rows whose steps are shown, and whose variants alone are there;
+    metric: name. Columns run, variant, steps, updates, seconds and the metric: a row has steps, of one run heard at each, or
+    updates and seconds, of one budget.
     """
     rows = []
-    for row in held[held["parameters.variant"].isin(frame["parameters.variant"])].to_dict("records"):
+    for row in frame[frame["parameters.variant"].isin(shown["parameters.variant"])].to_dict("records"):
         named = {"run": row["run_id"], "variant": row["parameters.variant"]}
-        alike = all(row[f"parameters.{name}"] == frame[f"parameters.{name}"].iloc[0] for name in ("preset", "takes", "corpus"))
-        if alike and pandas.isna(row["parameters.without"]) and row["parameters.variant"] != "one_shot":
-            trained = {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]}
-            rows.append(named | trained)
-        if row["run_id"] in set(frame["run_id"]):
+        rows.append(named | {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]})
+        if row["run_id"] in set(shown["run_id"]):
             rows += [named | {"steps": n, metric: row.get(f"curve.{n}.{metric}")} for n in STEPS]
     return pandas.DataFrame(rows, columns=["run", "variant", "steps", "updates", "seconds", metric])

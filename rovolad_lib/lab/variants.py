@@ -1,8 +1,8 @@
 """The named runs of the study of priors: what each changes, and which two of them differ in one suspected cause."""
 
 GAUSSIAN = {"prior": "gaussian", "mapped": "none", "voice": "off"}  # as people run it: nothing of the robot in its mean
-# a first attempt as it is often made: a line without noise from one space to another, padding unhidden, nothing aligned
-OWNER = {
+# the first attempt: a line without noise from one space to another, padding unhidden, nothing aligned
+FIRST = {
     "prior": "robot", "noise": 0.0, "target": "x0", "mapped": "robot", "voice": "off", "condition": "off", "align": "none",
     "mask": "off", "robots": "one", "ae": "separate",
 }  # fmt: skip
@@ -29,22 +29,22 @@ VARIANTS = {
     "gaussian_linear": GAUSSIAN | {"align": "linear"},
     "gaussian_none": GAUSSIAN | {"align": "none"},
     "gaussian_alone": GAUSSIAN | {"condition": "off"},
-    "owner": OWNER,
-    "owner_gaussian": OWNER | GAUSSIAN | {"condition": "on", "noise": None, "target": "preconditioned"},
-    "owner_rates": OWNER | {"robots": "many"},
-    "owner_aligned": OWNER | {"robots": "many", "align": "dtw"},
-    "owner_noise": OWNER | {"noise": 1.0},
-    "owner_shared": OWNER | {"ae": "shared"},
-    "owner_affine": OWNER | {"ae": "shared", "mapped": "affine"},
+    "first": FIRST,
+    "first_gaussian": FIRST | GAUSSIAN | {"condition": "on", "noise": None, "target": "preconditioned"},
+    "first_rates": FIRST | {"robots": "many"},
+    "first_aligned": FIRST | {"robots": "many", "align": "dtw"},
+    "first_noise": FIRST | {"noise": 1.0},
+    "first_shared": FIRST | {"ae": "shared"},
+    "first_affine": FIRST | {"ae": "shared", "mapped": "affine"},
 }
-HEADLINES = ("gaussian", "control", "robot", "robot_only", "owner")
+HEADLINES = ("gaussian", "control", "robot", "robot_only", "first")
 # question -> pairs of runs, the second without the suspected cause and otherwise the first
 CAUSES = {
-    "no alignment": (("owner_rates", "owner_aligned"), ("robot_none", "robot"), ("gaussian_none", "gaussian")),
-    "a leak: no noise": (("owner", "owner_noise"), ("noise_0", "noise_1")),
-    "a leak: one rate": (("owner", "owner_rates"),),
-    "the robot is a poor mean": (("owner_shared", "owner_affine"), ("robot_raw", "robot_affine"), ("robot_raw", "robot")),
-    "two spaces": (("owner", "owner_shared"), ("robot_separate", "robot")),
-    "the prior itself": (("owner", "owner_gaussian"), ("robot", "control"), ("robot", "gaussian")),
+    "no alignment": (("first_rates", "first_aligned"), ("robot_none", "robot"), ("gaussian_none", "gaussian")),
+    "a leak: no noise": (("first", "first_noise"), ("noise_0", "noise_1")),
+    "a leak: one rate": (("first", "first_rates"),),
+    "the robot is a poor mean": (("first_shared", "first_affine"), ("robot_raw", "robot_affine"), ("robot_raw", "robot")),
+    "two spaces": (("first", "first_shared"), ("robot_separate", "robot")),
+    "the prior itself": (("first", "first_gaussian"), ("robot", "control"), ("robot", "gaussian")),
     "robot not given": (("robot_only", "robot"),),
 }

@@ -108,7 +108,7 @@ def test_the_regressor_is_heard_at_one_step(encoded, tmp_path, monkeypatch):
 def test_anchors_are_measured_once(encoded, tmp_path):
     given = {"preset": "smoke", "corpus": "words", "autoencoder": "f", "without": None, "takes": "every", "seed": 5}
     table = measure.anchors("anchors", encoded, given, {"speech": 1}, {}, tmp_path)
-    assert table.index.tolist().sort() == ["ground truth", "reconstruction", "robot"].sort()
+    assert sorted(table.index) == ["ground truth", "reconstruction", "robot"]
     assert table.loc["ground truth", "metrics.mel_distance"] < 1e-3 < table.loc["robot", "metrics.mel_distance"]
     again = measure.anchors("anchors", encoded, given | {"seed": 6}, {"speech": 1}, {}, tmp_path)
     assert again.equals(table)
@@ -133,6 +133,14 @@ def test_pairs_are_compared_over_the_seeds_of_one_group():
 
 
 def test_points_are_of_steps_and_of_budgets():
-    table = measure.points(held(), measure.runs(held(), 4, False), "frechet")
+    frame, every = measure.runs(held(), 4, False), measure.runs(held(), 4, False, None)
+    table = measure.points(every, frame, "frechet")
     assert table.steps.notna().sum() == 6 * len(measure.STEPS) and table.dropna(subset=["steps", "frechet"]).steps.eq(4).all()
-    assert table.updates.notna().sum() == 8  # all but who lacks a speaker
+    assert table.updates.notna().sum() == 7  # not who lacks a speaker, nor who is heard at other steps
+    assert set(measure.points(every, frame[:1], "frechet").variant) == {"a"}
+    assert measure.runs(pandas.DataFrame(columns=["study"]), 4, False).empty
+
+
+def test_a_regressor_counts_at_its_one_step():
+    frame = held().assign(**{"parameters.variant": "one_shot"})
+    assert len(measure.runs(frame, 4, False)) == 7

@@ -54,8 +54,8 @@ def test_parameters_are_called_by_the_variant_that_they_are():
     assert asked(prior="robot", align="none") == asked(variant="robot_none", prior="all")
     searched = asked(prior="gaussian", schedule=["linear"][0], scale=0.5)[0]
     assert searched["variant"] == "gaussian, schedule linear, scale 0.5" and searched["schedule"] == "linear"
-    longer = asked(variant="owner", budget=8.0, pad="pre", steps="all")
-    assert {run["variant"] for run in longer} == {"owner, pad pre"} and {run["budget"] for run in longer} == {8.0}
+    longer = asked(variant="first", budget=8.0, pad="pre", steps="all")
+    assert {run["variant"] for run in longer} == {"first, pad pre"} and {run["budget"] for run in longer} == {8.0}
     assert [run["steps"] for run in longer] == [1, 2, 4, 8, 16, 32]
     assert asked(mask="off", pad="pre")[0]["variant"] == "pad pre, mask off"
 
