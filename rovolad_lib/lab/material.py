@@ -13,17 +13,14 @@ from rovolad_lib.speech.spectral import stft
 
 
 class Robots:
-    """Latents whose robots are others: robots(i) -> (E, R) in the place of the robot of `held`[i]."""
+    """Latents whose robots are others: robots[i], (E, R), in the place of the robot of held[i]."""
 
     def __init__(self, held, robots):
         self.held, self.robots = held, robots
 
-    def __len__(self):
-        return len(self.held)
-
     def __getitem__(self, i):
         person, _, frame_map = self.held[i]
-        return person, self.robots(i), frame_map
+        return person, self.robots[i], frame_map
 
     def lengths(self):
         """Return the frames T of every utterance, (N,) long."""
@@ -42,11 +39,12 @@ def under(encoded, setting):
         data = encoded.data
         path = data.folder / "latents" / f"{data.fingerprint}-{codec.fingerprint()}-{speech.RECIPE}-robot.safetensors"
         apart = latents.encode(data.table, data.folder, codec.encode, path, codec.hop)
-        encoded = replace(encoded, latents=Robots(encoded.latents, lambda i: apart[i][1]))
+        encoded = replace(encoded, latents=Robots(encoded.latents, [apart[i][1] for i in range(len(apart))]))
     if setting.robots == "one":
-        held, told = encoded.latents, encoded.data.table.index[encoded.data.table.text.notna()].tolist()
+        table, held = encoded.data.table, encoded.latents
+        told = table.index[table.text.notna()].tolist()
         said = dict(zip(told, score.robot_latents(encoded, told), strict=True))
-        encoded = replace(encoded, latents=Robots(held, lambda i: said[i] if i in said else held[i][1]))
+        encoded = replace(encoded, latents=Robots(held, [said[i] if i in said else held[i][1] for i in table.index]))
     return encoded
 
 

@@ -34,24 +34,19 @@ class Yardstick:
         self.features = {question: judge.predict(self.real).features for question, judge in self.judges.items()}
 
     def means(self, waves):
-        """Return (metrics, intervals over clips, scores of each clip) of waves: what the step curve shows."""
+        """Return (metrics, scores of each clip) of waves: what the step curve shows."""
         scored = score.scores(waves, self.encoded, self.rows, self.judges).drop(columns="utterance")
-        metrics, known = scored.mean().to_dict(), {}
-        metrics["sharpness"] = signal.sharpness(waves, self.truth)
+        metrics = scored.mean().to_dict() | {"sharpness": signal.sharpness(waves, self.truth)}
         if len(waves) >= LEAST and self.judges:
             made = {question: judge.predict(waves).features for question, judge in self.judges.items()}
             for question, features in made.items():
                 metrics[f"frechet_{question}"] = frechet(features, self.features[question])
             metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in made])
-            both = torch.stack(list(made.values()), dim=1)  # (N, judges, 32)
-            far = lambda clips: sum(map(frechet, clips.unbind(1), self.features.values())) / len(made)  # noqa: E731
-            spread = 1.96 * intervals.bootstrap(far, both)
-            known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
-        return metrics, known, scored
+        return metrics, scored
 
     def whole(self, waves):
         """Return (metrics, 95 % intervals over clips, scores of each clip) of waves: all scores of one set of clips."""
-        metrics, known, scored = self.means(waves)
+        metrics, scored = self.means(waves)
         scored["mcd"] = [signal.mcd(a, b) for a, b in zip(waves, self.truth, strict=True)]
         pitch = [signal.log_f0(b, a) for a, b in zip(waves, self.truth, strict=True)]
         scored["log_f0_correlation"], scored["voicing_error"] = zip(*pitch, strict=True)
@@ -59,24 +54,28 @@ class Yardstick:
         if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
             found = words.recognise(waves, sorted(spoken))
             scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
-        known |= {name: records.interval(scored[name]) for name in scored}
+        known = {name: records.interval(scored[name]) for name in scored}
+        if "frechet" in metrics:
+            both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
+            spread = 1.96 * intervals.bootstrap(self._far, both)
+            known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
         return metrics | scored.mean().to_dict() | self.voices(waves), known, scored
 
+    def _far(self, features):
+        return sum(map(frechet, features.unbind(1), self.features.values())) / len(self.features)
+
     def voices(self, waves):
-        """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing where it is not installed."""
-        if not importlib.util.find_spec("resemblyzer"):
+        """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing of few clips, or without it."""
+        if len(waves) < LEAST or not importlib.util.find_spec("resemblyzer"):
             return {}
         at = [numpy.flatnonzero(self.table.speaker == name).tolist() for name in self.table.speaker.unique()]
         real = [speaker.embed(speaker.join([self.real[k] for k in part])).mean(0) for part in at]
         like = [speaker.similarity(speaker.embed(speaker.join([waves[k] for k in part])), torch.stack(real)) for part in at]
         right = torch.cat([row.argmax(1) == k for k, row in enumerate(like)]).float()
-        found = {"speaker_similarity": float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())}
-        if len(at) > 1:
-            found["speaker_identified"] = float(right.mean())
-        if len(waves) >= LEAST:
-            axes = torch.linalg.svd((one := speaker.embed(self.real)) - one.mean(0))[2][:32].T  # of the real ones
-            found["frechet_voice"] = frechet(speaker.embed(waves) @ axes, one @ axes)
-        return found
+        axes = torch.linalg.svd((one := speaker.embed(self.real)) - one.mean(0))[2][:32].T  # of the real ones
+        found = {"frechet_voice": frechet(speaker.embed(waves) @ axes, one @ axes)}
+        found["speaker_similarity"] = float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())
+        return found | ({"speaker_identified": float(right.mean())} if len(at) > 1 else {})
 
     def units(self, metrics):
         """Return {metric: {"unit", "better", "model"}}, a judge's own scores with its hash and its accuracy on real takes."""
@@ -198,14 +197,14 @@ def runs(frame, steps, demo, budget=1.0):
     """Return the records of the study that may be compared, as `records.group`, of all speakers.
 
     frame: of records.load; steps: that they were heard with, the one-shot regressor aside; demo: see `records.group`; budget:
-    None for those of every budget.
+    None for those of every budget. Where there are none of these yet, all count.
     """
     if frame.empty:
         return frame
     fits = frame["parameters.without"].isna() & (frame["parameters.takes"] == "every")
     fits &= (frame["parameters.steps"] == steps) | (frame["parameters.variant"] == "one_shot")
     fits &= (frame["parameters.budget"] == budget) | (budget is None)
-    return records.group(frame[fits], [*Setting.__dataclass_fields__, "variant", "steps"], demo)
+    return records.group(frame[fits] if fits.any() else frame, [*Setting.__dataclass_fields__, "variant", "steps"], demo)
 
 
 def points(frame, shown, metric):

@@ -1,6 +1,5 @@
 """Words heard by a recogniser that chooses among a few: relative only, it finds some 80 % of real spoken digits."""
 
-import importlib.metadata
 import re
 
 import torch
@@ -9,11 +8,6 @@ from torch.nn import functional
 from rovolad_lib.speech import audio
 
 PAD_S, DITHER_DB = 0.25, -50.0  # silence around a clip and noise below its peak, without which it hears less
-
-
-def measured_by():
-    """Return name and version of the recogniser, for the column beside each figure."""
-    return f"pocketsphinx {importlib.metadata.version('pocketsphinx')}, en-us, fixed grammar"
 
 
 def recognise(waves, texts):

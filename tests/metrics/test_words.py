@@ -14,7 +14,6 @@ def test_the_robot_s_digits_are_heard_and_silence_is_none():
     assert sum(a == b for a, b in zip(heard, DIGITS, strict=True)) >= 8
     assert heard == words.recognise(waves, DIGITS)  # the noise is the same
     assert words.recognise([torch.zeros(8000)], DIGITS)[0] in ("", *DIGITS)
-    assert words.measured_by().startswith("pocketsphinx 5")
 
 
 def test_sentences_are_chosen_among():
