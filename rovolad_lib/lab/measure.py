@@ -187,7 +187,7 @@ def compare(frame, pairs, metric="frechet"):
     for one, two in pairs:
         both = figures.reindex([one, two]).dropna(axis=1)
         if both.shape[1]:
-            mean, low, high = intervals.ratio(*both.to_numpy())
+            mean, low, high = intervals.ratio(*both.to_numpy(copy=True))
             row = {"with": one, "without": two, "seeds": both.shape[1], "ratio": mean, "low": low, "high": high}
             found.append(row | {"verdict": intervals.verdict(low, high)})
     return pandas.DataFrame(found)

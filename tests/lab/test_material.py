@@ -60,6 +60,7 @@ def test_a_speaker_left_out_is_who_is_scored(encoded):
 def test_few_and_many_speakers_have_equal_minutes(encoded):
     table = encoded.data.table.copy()
     table["duration"], table["speaker"] = 1.0, [f"{i % 5}" for i in range(20)]
+    table["text"] = [f"{i // 5}" for i in range(20)]
     table.loc[15:, "split"] = "val_unseen"
     five = replace(encoded, data=replace(encoded.data, table=table), keep=list(range(10)))
     few, many = (material.cut(five, takes=takes) for takes in ("few", "many"))
