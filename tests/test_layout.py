@@ -33,6 +33,8 @@ MAY_IMPORT = {
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
     "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},
+    "rovolad_lib.lab.material": {"rovolad_lib"},
+    "rovolad_lib.lab.measure": {"rovolad_lib"},
     "rovolad_lib.lab.plots": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
     "rovolad_lib.lab.setting": {"rovolad_lib"},

@@ -25,15 +25,18 @@ class Estimator:
     clip enters) or "item" as in Chen 2023 (arXiv 2301.10972), that of each item's real frames; the state is never
     normalised. mapped: form of `mean.fit`; voice: whether the context's mean is part of y; moments: `mean.moments` as
     `fit` measured them, so that the input has unit variance with a voice in y and without; None: as assumed in `moments`.
+    times: of `loss`, of the whole "path", or its "start" alone, where sampling begins: a bridge's one-shot regressor E[x0 | y].
     """
 
     def __init__(self, model, prior, kind=None, target="preconditioned", normalise="known", mapped="ridge", voice=True,
-                 moments=None):  # fmt: skip
+                 moments=None, times="path"):  # fmt: skip
         check(target, "target", ("preconditioned", *TARGETS))
         check(normalise, "normalise", ("known", "item"))
+        check(times, "times", ("path", "start"))
         self.model, self.prior, self.kind = model, prior, kind
         self.inside = getattr(model, "module", model)  # of several processes' wrapper
         self.target, self.normalise, self.mapped, self.voice, self.measured = target, normalise, mapped, voice, moments
+        self.times = times
 
     def mean(self, robot, context=None, context_mask=None, mask=None, drop=None):
         """Return y (N, E, T), the prior's mean: arguments of PriorMean, the context left out where it has no part in y."""
@@ -81,7 +84,7 @@ class Estimator:
         """
         x0, mask = batch["x0"], batch["mask"]
         t = torch.rand(len(x0), device=x0.device)
-        t = torch.where(torch.rand_like(t) < 0.05, 1.0, t.clamp(1e-4, 1))
+        t = torch.where(torch.rand_like(t) < (0.05 if self.times == "path" else 1.0), 1.0, t.clamp(1e-4, 1))
         x, y, noise, given = self._state(batch, t)
         answer, estimate = self._answer(x, t, y, given)
         if self.target == "preconditioned":

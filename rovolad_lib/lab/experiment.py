@@ -10,7 +10,7 @@ from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.convert import BOTH, prior_of, priors_of
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
-from rovolad_lib.lab import presets, records, score
+from rovolad_lib.lab import material, presets, records, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.paths import RUNS
 from rovolad_lib.lab.setting import LATER, Setting
@@ -22,13 +22,15 @@ SCORING = ("steps", "guidance", "sampler")  # decide how a network is heard, not
 
 @dataclass(frozen=True)
 class Encoded:
-    """Data with its latents: `keep`, positions to train on; `lost`, positions whose (speaker, text) is never trained on."""
+    """Data with its latents: `keep`, positions to train on; `lost`, positions whose (speaker, text) is never trained on;
+    `robot_codec`: the robot's autoencoder where it has one of its own."""
 
     data: Data
     autoencoder: Autoencoder
     latents: latents.Latents
     keep: list
     lost: list
+    robot_codec: Autoencoder | None = None
 
 
 def recipe():
@@ -91,10 +93,11 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     }  # fmt: skip
     model.notes |= provenance(table.loc[encoded.keep])
     # equal steps for a study's runs
-    options = {"plan": Path(run).parent / f"budget-{preset}-{encoded.data.fingerprint}.json"}
+    options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
     step = Denoising(*priors_of(prior), **objective)
-    return model, train.fit(model, step, pairs, run, **size["budget"], **options)
+    budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
+    return model, train.fit(model, step, pairs, run, **budget, **options)
 
 
 def batches(encoded, setting, keep, model, **options):
@@ -155,17 +158,19 @@ def decides(p, data, autoencoder, **chosen):
     return {name: value for name, value in made.items() if name not in LATER or value != plain[name]}
 
 
-def experiment(study, encoded, chosen, p, results, device):
+def experiment(study, encoded, chosen, p, results, device, further=None):
     """Train or load a denoiser under one choice of the studied parameters, score it on validation takes, and keep the record.
 
     study: name; chosen: dict name -> value, fields of Setting, or of SCORING, whose choices are heard of one network,
-    trained once; p: the notebook's Parameters; results: folder.
+    trained once; p: the notebook's Parameters; results: folder; further: (encoded, setting, model, rows, heard, waves,
+    seed, **SCORING) -> dict of parts of the record, which go beside what is always there.
     Returns (record, waves): the record as saved and the wave of each scored utterance.
     """
     parameters = decides(p, encoded.data, encoded.autoencoder, **chosen)
     trains = {name: value for name, value in parameters.items() if name not in SCORING or name not in chosen}
     run_id, run = (records.run_id(study, k, encoded.data.fingerprint, recipe()) for k in (parameters, trains))
     setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
+    encoded = material.under(encoded, setting)
     length = None if setting.mask == "on" else longest(encoded)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
     model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force)
@@ -179,6 +184,8 @@ def experiment(study, encoded, chosen, p, results, device):
         "device": device, "metrics": scored.mean().to_dict(), "units": score.units(scored, heard),
         "deviation": scored.sem().to_dict(), "x0_error": x0_errors(encoded, setting, model, rows, length),
     }  # fmt: skip
+    for name, part in (further(encoded, setting, model, rows, heard, waves, p.seed, **options) if further else {}).items():
+        record[name] = record.get(name, {}) | part
     records.save(record, results)
     return record, waves
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 
+from rovolad_lib.lab.variants import VARIANTS
+
 
 class ParameterError(ValueError):
     """A parameter that no notebook knows, or a value that it does not take."""
@@ -40,6 +42,7 @@ COMMON = {
     "results": Parameter("optional", "folder for records and pictures, None is results/"),
     "seed": Parameter("int", "seed of every random choice", low=0),
     "device": Parameter("choice", "where tensors live", ("auto", "cpu", "cuda", "mps")),
+    "without": Parameter("optional", "a speaker left out of training, and scored"),
     "force": Parameter("bool", "run again even if a finished run is there"),
     "processes": Parameter("int", "worker processes, 0 is none beside this one", low=0),
 }
@@ -65,6 +68,9 @@ STUDIED = {
     "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear")),
     "scale": Parameter("float", "input scale of the clean latents", (0.1, 0.3, 0.5, 0.7, 1.0), 1e-3, 10.0),
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),
+    "variant": Parameter("choice", "a named run, or the one that the other parameters give", ("given", *VARIANTS)),
+    "budget": Parameter("float", "times the preset's training steps", (0.125, 0.25, 0.5, 1.0, 8.0), 1e-3, 1e3),
+    "takes": Parameter("choice", "every one to train on, or equally much of few or many speakers", ("every", "few", "many")),
 }
 STUDIO = {
     "text": Parameter("text", "what is said"),

@@ -28,18 +28,19 @@ def testable(encoded, split):
     return rows
 
 
-def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, prior=None):
+def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, prior=None,
+          says=None):  # fmt: skip
     """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
     other words, together with what else tells this network a voice, its description or its learned number; the robot
     says the text at its normal rate, so nothing of the take itself is used. prior: gaussian | robot, of a network that
-    knows both (None: robot); sampler: None is the prior's own.
+    knows both (None: robot); sampler: None is the prior's own; says: positions whose texts the robot says instead (None: rows).
     """
     prior, default = prior_of(model.notes["prior"], prior)
     device = next(model.parameters()).device
     voices = {name: value.to(device) for name, value in tell(rows, **told_to(model, encoded.data)).items()}
-    robots, contexts = robot_latents(encoded, rows), [context(encoded, i, references) for i in rows]
+    robots, contexts = robot_latents(encoded, says or rows), [context(encoded, i, references) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options = {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
@@ -83,7 +84,8 @@ def robot_latents(encoded, rows):
     """Return the robot's latents (E, R) for the texts of some utterances, at its normal rate."""
     table = encoded.data.table.loc[rows]
     said = {key: robot.say(*key) for key in dict.fromkeys(zip(table.text, table.language, strict=True))}
-    coded = dict(zip(said, encode_waves(encoded.autoencoder, list(said.values())), strict=True))
+    codec = encoded.robot_codec or encoded.autoencoder
+    coded = dict(zip(said, encode_waves(codec, list(said.values())), strict=True))
     return [coded[key] for key in zip(table.text, table.language, strict=True)]
 
 
@@ -106,11 +108,16 @@ def context(encoded, i, references):
     return torch.cat([none, *(encoded.latents[int(others[k])][0] for k in chosen)], dim=1)[:, :CONTEXT_FRAMES]
 
 
+def reconstruction(encoded, rows):
+    """Return what the autoencoder leaves of some utterances' waves."""
+    return decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in rows])
+
+
 def anchors(encoded, rows):
     """Return {"ground truth", "reconstruction", "robot"} -> waves of some utterances, all at one level."""
     table, data = encoded.data.table, encoded.data.folder
     people = [set_level(manifest.wave(row, data)) for row in table.loc[rows].itertuples()]
-    ceiling = decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in rows])
+    ceiling = reconstruction(encoded, rows)
     floor = decode_latents(encoded.autoencoder, robot_latents(encoded, rows))
     return {"ground truth": people, "reconstruction": ceiling, "robot": floor}
 
@@ -166,8 +173,7 @@ def copying(waves, encoded, rows, most=1000):
     recordings are; far below: copies.
     """
     chosen = encoded.keep[:: -(-len(encoded.keep) // most)]
-    near, real = (decode_latents(encoded.autoencoder, [encoded.latents[i][0] for i in part]) for part in (chosen, rows))
-    return signal.copying(waves, real, near)
+    return signal.copying(waves, reconstruction(encoded, rows), reconstruction(encoded, chosen))
 
 
 def units(scored, heard):

@@ -1,6 +1,6 @@
 """What the ablations vary, checked before anything is trained."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -11,11 +11,12 @@ from rovolad_lib.diffusion.priors import Bridge
 from rovolad_lib.diffusion.schedules import check
 from rovolad_lib.diffusion.targets import TARGETS
 from rovolad_lib.lab import params
+from rovolad_lib.lab.variants import GAUSSIAN, VARIANTS
 
-SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff")  # values as in lab.params
+SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff", "ae")  # values as in lab.params
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
-    "speakers": ("on", "off"),
+    "speakers": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
 }  # fmt: skip
 
 
@@ -29,7 +30,8 @@ class Setting:
     Brownian bridge which is as noisy where both are noisiest (half of it); path: kind of the bridge or form of the mixed
     prior; end: of the bridge; schedule, scale: of the gaussian prior, schedule also of the diffvc form; None: as the prior
     has it. description: none, or a text encoder of denoiser.text, which hears a sentence about each voice; oneoff,
-    oneoff_share: see speech.batches; speakers: a learned voice for every speaker trained on, the known upper bar.
+    oneoff_share: see speech.batches; speakers: a learned voice for every speaker trained on, the known upper bar; ae, robots:
+    see lab.material; times: see denoiser.objective; budget: times the preset's training steps.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -55,18 +57,26 @@ class Setting:
     oneoff: str = "unconditional"
     oneoff_share: float | None = None
     speakers: str = "off"
+    ae: str = "shared"
+    robots: str = "many"
+    times: str = "path"
+    budget: float = 1.0
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
             check(getattr(self, name), name, accepted)
-        for name, high in (("dropout", 1), ("references", float("inf"))):
+        if self.robots == "one" and self.align == "dtw":
+            raise ValueError("robots 'one' have no alignment by DTW; accepted: align linear, none")
+        for name, high in (("dropout", 1), ("references", float("inf")), ("budget", float("inf"))):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
         Denoising(*priors_of(self.named(1.0)), **self.objective())  # says what is wrong with a path, its noise or its target
 
     def objective(self):
         """Return the options of denoiser.objective.Estimator."""
-        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
+        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"} | (
+            {} if self.times == "path" else {"times": self.times}
+        )
 
     def named(self, deviation):
         """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
@@ -98,4 +108,32 @@ def _noisiest(kind):
 
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
-         "oneoff_share", "speakers")  # fmt: skip
+         "oneoff_share", "speakers", "ae", "robots", "times", "budget")  # fmt: skip
+
+
+def named_runs(p):
+    """Return the list of runs that a notebook's parameters ask for, each once: {name: value} of every field of Setting,
+    `variant`, and of what it is heard with.
+
+    p: lab.params.Parameters with `variant`. A named variant's fields take the place of the parameters; `given` is what the
+    parameters say, a gaussian prior then being the plain one, and is called by a variant's name where it is one.
+    """
+    studied, runs = [name for name in p.as_dict() if name in (*Setting.__dataclass_fields__, "steps", "sampler")], []
+    names = [name for name in p.values("variant") if name != "given" or p.variant != "all"]
+    for given in p.studied(studied):
+        usual = {name: None for name, value in (("schedule", "cosine"), ("scale", 1.0)) if given.get(name) == value}
+        for name in names:
+            own = VARIANTS[name] if name in VARIANTS else GAUSSIAN if given["prior"] == "gaussian" else {}
+            chosen = given | usual | own
+            setting = Setting(**{k: v for k, v in chosen.items() if k in Setting.__dataclass_fields__})
+            if (run := chosen | asdict(setting) | {"variant": _called(setting)}) not in runs:
+                runs.append(run)
+    return runs
+
+
+def _called(setting):
+    """Return the name of the variant that a Setting is, its budget aside, or what it changes of one, or of all."""
+    bare, fields = replace(setting, pad="post", schedule=None, scale=None, budget=1.0), asdict(setting)
+    alike = [name for name, v in VARIANTS.items() if Setting(**{k: x for k, x in v.items() if k != "steps"}) == bare]
+    plain = asdict(bare if alike else Setting()) | {"budget": setting.budget}
+    return ", ".join(alike[:1] + [f"{k} {v}" for k, v in fields.items() if v != plain[k]])

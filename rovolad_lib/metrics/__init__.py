@@ -33,6 +33,13 @@ UNITS = {
     "speaker_accuracy": Unit("share of clips", "higher", "judge of speakers"),
     "frechet_text": Unit("standardised features, squared", "lower", "Fréchet distance, judge of the words"),
     "frechet_speaker": Unit("standardised features, squared", "lower", "Fréchet distance, judge of speakers"),
+    "frechet": Unit("standardised features, squared", "lower", "Fréchet distance, mean of both judges"),
+    "frechet_voice": Unit("squared", "lower", "Fréchet distance, 32 axes of Resemblyzer, single clips", "resemblyzer"),
+    "speaker_identified": Unit("share of clips", "higher", "nearest of the voices, Resemblyzer, joined to 5 s", "resemblyzer"),
+    "diversity": Unit("ratio to real takes", "1", "pairs of draws, " + MEL + ", level-normalised, DTW"),
+    "follows_swap": Unit("share of clips", "higher", "judge of the words, robots exchanged"),
+    "keeps_words": Unit("share of clips", "lower", "judge of the words, robots exchanged"),
+    "recognised": Unit("share of clips", "higher", "fixed grammar, en-us, relative only", "pocketsphinx"),
     "speaker_similarity": Unit("cosine, -1 to 1", "higher", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
     "eer": Unit("share of pairs", "none", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
 }

@@ -1,6 +1,7 @@
 """Scores that compare waves with waves; every wave is (S,) at 16 kHz."""
 
 import importlib.util
+import itertools
 import math
 import warnings
 from typing import NamedTuple
@@ -129,6 +130,12 @@ def sharpness(generated, real):
 def gradient_energy(mel):
     """Return the mean squared step of a log-mel (M, F) from band to band plus that from frame to frame, a float."""
     return float(mel.diff(dim=0).square().mean() + mel.diff(dim=1).square().mean())
+
+
+def spread(groups):
+    """Return the mean mel distance of all pairs within groups of waves: groups is a list of lists of (S,)."""
+    pairs = [pair for group in groups for pair in itertools.combinations(group, 2)]
+    return sum(mel_distance(a, b) for a, b in pairs) / len(pairs)
 
 
 def nearest(queries, candidates):

@@ -1,6 +1,7 @@
 """Does it sound like the same person? Resemblyzer embeddings, their similarity, and the equal error rate."""
 
 import importlib.metadata
+import warnings
 from functools import lru_cache
 
 import torch
@@ -76,7 +77,8 @@ def eer(same, different):
 @lru_cache
 def _encoder():
     try:
-        from resemblyzer import VoiceEncoder
+        with warnings.catch_warnings(action="ignore"):  # its webrtcvad asks for pkg_resources, which complains
+            from resemblyzer import VoiceEncoder
     except ImportError as error:
         remedy = "pip install 'rovolad[metrics]' 'setuptools<81' (it imports pkg_resources)"
         raise ImportError(f"speaker similarity needs Resemblyzer ({error}): {remedy}") from error

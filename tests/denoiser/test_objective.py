@@ -435,3 +435,25 @@ def test_a_silent_network_has_a_loss_of_one_times_of_exactly_one_included(prior)
     assert abs(float(losses["loss"]) - 1) < 0.05 and losses["x0"].isfinite()
     share = float((times[0] == 1).double().mean())
     assert 0.02 < share < 0.09 and float(times[0].min()) >= 1e-4 - 1e-9
+
+
+class Times(Knows):
+    def forward(self, x, t, y, **inputs):
+        self.times = t
+        return super().forward(x, t, y, **inputs)
+
+
+def test_a_regressor_is_trained_where_sampling_starts():
+    y, residual, _ = drawn(items=200)
+    heard = {"context": torch.zeros(200, 3, 2), "context_mask": torch.ones(200, 2, dtype=torch.bool)}
+    batch = heard | {"x0": residual, "robot": y, "mask": None, "drop": torch.zeros(200, dtype=torch.bool)}
+    losses = {}
+    for times in ("path", "start"):
+        model = Times()
+        torch.manual_seed(0)
+        losses[times] = Estimator(model, Bridge(), times=times).loss(batch)
+        assert (model.times == 1).all() == (times == "start") and (model.times == 1).any()
+    torch.testing.assert_close(losses["start"]["x0"], residual.square().mean())  # the mean, here 0, is all that it knows
+    assert losses["path"]["x0"] < losses["start"]["x0"]
+    with pytest.raises(ValueError, match="times 'end' is not known; accepted: path, start"):
+        Estimator(Times(), Bridge(), times="end")

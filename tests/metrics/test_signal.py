@@ -156,3 +156,11 @@ def test_a_missing_extra_is_named(package, score):
         pytest.skip(f"{package} is installed")
     with pytest.raises(ImportError, match=r"rovolad\[metrics\]"):
         score(speech(), speech())
+
+
+def test_spread_is_the_mean_over_pairs_within_groups():
+    a, b, c = (speech(lambda time, hz=hz: hz + 0 * time, 0.4) for hz in (110, 160, 220))
+    pairs = [signal.mel_distance(x, y) for x, y in ((a, b), (a, c), (b, c))]
+    assert signal.spread([[a, b, c]]) == pytest.approx(sum(pairs) / 3)
+    assert signal.spread([[a, b], [b, c], [c]]) == pytest.approx((pairs[0] + pairs[2]) / 2)
+    assert signal.spread([[a, a]]) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,223 @@
+"""All that the study of priors measures of one network's speech."""
+
+import importlib.util
+from functools import partial
+
+import numpy
+import pandas
+import torch
+
+from rovolad_lib.convert import BOTH
+from rovolad_lib.lab import records, score
+from rovolad_lib.lab.setting import Setting
+from rovolad_lib.metrics import describe, intervals, signal, speaker, words
+from rovolad_lib.metrics.frechet import frechet
+from rovolad_lib.speech import manifest
+
+STEPS = (1, 2, 4, 8, 16, 50)
+LEAST = 64  # clips for a Fréchet distance in 32 features
+MOST = 200  # clips of a curve
+
+
+class Yardstick:
+    """What speech is held against: the true takes, as many other real takes of the same voices and words, and who judges.
+
+    encoded: Encoded; rows: positions that are scored; heard: of score.panel.
+    """
+
+    def __init__(self, encoded, rows, heard):
+        self.encoded, self.rows, self.table = encoded, rows, encoded.data.table.loc[rows]
+        self.judges = {question: judge for question, judge in heard.items() if judge is not None}
+        read = encoded.data.table.loc[[*rows, *counterparts(encoded, rows)]].itertuples()
+        waves = [manifest.wave(row, encoded.data.folder) for row in read]
+        self.truth, self.real = waves[: len(rows)], waves[len(rows) :]
+        self.features = {question: judge.predict(self.real).features for question, judge in self.judges.items()}
+
+    def means(self, waves):
+        """Return (metrics, scores of each clip) of waves: what the step curve shows."""
+        scored = score.scores(waves, self.encoded, self.rows, self.judges).drop(columns="utterance")
+        metrics = scored.mean().to_dict() | {"sharpness": signal.sharpness(waves, self.truth)}
+        if len(waves) >= LEAST and self.judges:
+            made = {question: judge.predict(waves).features for question, judge in self.judges.items()}
+            for question, features in made.items():
+                metrics[f"frechet_{question}"] = frechet(features, self.features[question])
+            metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in made])
+        return metrics, scored
+
+    def whole(self, waves):
+        """Return (metrics, 95 % intervals over clips, scores of each clip) of waves: all scores of one set of clips."""
+        metrics, scored = self.means(waves)
+        scored["mcd"] = [signal.mcd(a, b) for a, b in zip(waves, self.truth, strict=True)]
+        pitch = [signal.log_f0(b, a) for a, b in zip(waves, self.truth, strict=True)]
+        scored["log_f0_correlation"], scored["voicing_error"] = zip(*pitch, strict=True)
+        spoken = {words.plain(text) for text in self.table.text}
+        if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
+            found = words.recognise(waves, sorted(spoken))
+            scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
+        known = {name: records.interval(scored[name]) for name in scored}
+        if "frechet" in metrics:
+            both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
+            spread = 1.96 * intervals.bootstrap(self._far, both)
+            known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
+        return metrics | scored.mean().to_dict() | self.voices(waves), known, scored
+
+    def _far(self, features):
+        return sum(map(frechet, features.unbind(1), self.features.values())) / len(self.features)
+
+    def voices(self, waves):
+        """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing of few clips, or without it."""
+        if len(waves) < LEAST or not importlib.util.find_spec("resemblyzer"):
+            return {}
+        at = [numpy.flatnonzero(self.table.speaker == name).tolist() for name in self.table.speaker.unique()]
+        real = [speaker.embed(speaker.join([self.real[k] for k in part])).mean(0) for part in at]
+        like = [speaker.similarity(speaker.embed(speaker.join([waves[k] for k in part])), torch.stack(real)) for part in at]
+        right = torch.cat([row.argmax(1) == k for k, row in enumerate(like)]).float()
+        axes = torch.linalg.svd((one := speaker.embed(self.real)) - one.mean(0))[2][:32].T  # of the real ones
+        found = {"frechet_voice": frechet(speaker.embed(waves) @ axes, one @ axes)}
+        found["speaker_similarity"] = float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())
+        return found | ({"speaker_identified": float(right.mean())} if len(at) > 1 else {})
+
+    def units(self, metrics):
+        """Return {metric: {"unit", "better", "model"}}, a judge's own scores with its hash and its accuracy on real takes."""
+        own = {f"{question}_accuracy": judge.measured_by for question, judge in self.judges.items()}
+        own |= {f"frechet_{question}": judge.measured_by for question, judge in self.judges.items()}
+        return {name: describe(name, own.get(name)) for name in metrics}
+
+
+def counterparts(encoded, rows):
+    """Return as many other takes as rows, of the same speakers and, where there are any, the same words and of training.
+
+    The same in every run; no take twice while others are left.
+    """
+    table, random, chosen = encoded.data.table, numpy.random.default_rng(0), []
+    for i in rows:
+        own = table[table.speaker == table.speaker[i]].drop(index=i)
+        alike = 2 * (own.split == "train") + (own.text == table.text[i]) - 4 * own.index.isin(chosen)
+        chosen.append(int(random.choice(own.index[alike == alike.max()])))
+    return chosen
+
+
+def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
+    """Return parts of a record for `experiment`: metrics, units, intervals (over clips), curve and parts.
+
+    curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices and
+    words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
+    """
+    yard, speak = Yardstick(encoded, rows, heard), partial(score.speak, encoded, model, references=min(3, setting.references))
+    metrics, known, scored = yard.whole(waves)
+    metrics |= diversity(encoded, rows, partial(speak, **options), seed)
+    if "text" in yard.judges:
+        metrics |= swapped(encoded, rows, partial(speak, seed=seed, **options), yard.judges["text"])
+    some = slice(None, None, -(-len(rows) // MOST))
+    short, curve = yard if len(rows) <= MOST else Yardstick(encoded, rows[some], heard), {}
+    for under in BOTH[::-1] if setting.prior == "both" else (None,):
+        for steps in STEPS if setting.times == "path" else (1,):
+            there = steps == options.get("steps") and under in (None, "robot")
+            made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
+            curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
+    parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
+    return {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "curve": curve, "parts": parts}
+
+
+def diversity(encoded, rows, speak, seed, draws=3):
+    """Return {"diversity"}: mean distance of draws of one utterance, over that of real takes of one speaker and text.
+
+    Real takes pass through the autoencoder. Nothing where nobody says a text twice.
+    """
+    groups = encoded.data.table.loc[rows].groupby(["speaker", "text"]).groups.values()
+    takes = [part.tolist() for part in groups if len(part) > 1]
+    if not takes:
+        return {}
+    real = dict(zip(rows, score.reconstruction(encoded, rows), strict=True))
+    made = zip(*(speak([part[0] for part in takes], seed=seed + 100 * (k + 1)) for k in range(draws)), strict=True)
+    spread = signal.spread([[real[i] for i in part[:draws]] for part in takes])
+    return {"diversity": signal.spread(list(made)) / spread}
+
+
+def swapped(encoded, rows, speak, judge):
+    """Return how often the words follow a robot that says another text, and how often they stay the take's own."""
+    texts, random = encoded.data.table.text[rows], numpy.random.default_rng(0)
+    says = [int(random.choice(texts.index[texts != text])) for text in texts]
+    heard = judge.predict(speak(rows, says=says)).labels
+    follows, keeps = (numpy.mean([a == b for a, b in zip(heard, wanted, strict=True)]) for wanted in (texts[says], texts))
+    return {"follows_swap": float(follows), "keeps_words": float(keeps)}
+
+
+def known_as(encoded, rows):
+    """Return what training knew of each row: "seen | unseen voice, said | seen | unseen text"; said: by this very voice."""
+    table = encoded.data.table
+    kept = table.loc[encoded.keep]
+    said = set(zip(kept.speaker, kept.text, strict=True))
+    voices, texts = set(kept.speaker), set(kept.text)
+    return numpy.array([
+        f"{'seen' if s in voices else 'unseen'} voice, "
+        f"{'said' if (s, t) in said else 'seen' if t in texts else 'unseen'} text"
+        for s, t in table.loc[rows, ["speaker", "text"]].itertuples(index=False)
+    ])  # fmt: skip
+
+
+def anchors(study, encoded, parameters, recipe, heard, results):
+    """Return the table of a study's anchors, measured once: real takes (the floor of all distances), codec, robot.
+
+    study: name of their own; parameters: of one of the study's runs, of which those that the anchors know are kept.
+    """
+    rows = score.testable(encoded, "val_seen")[: 12 if parameters["preset"] == "smoke" else 400]
+    kept = {name: parameters[name] for name in ("preset", "corpus", "autoencoder", "without", "takes")}
+    data = {"fingerprint": encoded.data.fingerprint, "demo": encoded.data.demo, "clips": len(rows)}
+    names, folder = ("ground truth", "reconstruction", "robot"), results / "records" / study
+    ids = {records.run_id(study, kept | {"variant": name}, data["fingerprint"], recipe): name for name in names}
+    if not all((folder / f"{run_id}.json").exists() for run_id in ids):
+        yard, spoken = Yardstick(encoded, rows, heard), score.anchors(encoded, rows)
+        for run_id, name in ids.items():
+            metrics, known, _ = yard.whole(spoken[name])
+            record = {"study": study, "run_id": run_id, "parameters": kept | {"variant": name}, "data": data, "recipe": recipe}
+            record |= {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "seconds": 0, "device": "cpu"}
+            records.save(record, results)
+    frame = records.load(study, results)
+    return frame[frame.run_id.isin(ids)].set_index("parameters.variant")
+
+
+def compare(frame, pairs, metric="frechet"):
+    """Return a table of pairs of variants: ratio of the first's figure to the second's over the seeds both have, and verdict.
+
+    frame: of records.group; pairs: of names; the interval is that of metrics.intervals.ratio. A pair that was not run is left
+    out.
+    """
+    figures, found = frame.pivot_table(f"metrics.{metric}", "parameters.variant", "parameters.seed"), []
+    for one, two in pairs:
+        both = figures.reindex([one, two]).dropna(axis=1)
+        if both.shape[1]:
+            mean, low, high = intervals.ratio(*both.to_numpy(copy=True))
+            row = {"with": one, "without": two, "seeds": both.shape[1], "ratio": mean, "low": low, "high": high}
+            found.append(row | {"verdict": intervals.verdict(low, high)})
+    return pandas.DataFrame(found)
+
+
+def runs(frame, steps, demo, budget=1.0):
+    """Return the records of the study that may be compared, as `records.group`, of all speakers.
+
+    frame: of records.load; steps: that they were heard with, the one-shot regressor aside; demo: see `records.group`; budget:
+    None for those of every budget. Where there are none of these yet, all count.
+    """
+    if frame.empty:
+        return frame
+    fits = frame["parameters.without"].isna() & (frame["parameters.takes"] == "every")
+    fits &= (frame["parameters.steps"] == steps) | (frame["parameters.variant"] == "one_shot")
+    fits &= (frame["parameters.budget"] == budget) | (budget is None)
+    return records.group(frame[fits] if fits.any() else frame, [*Setting.__dataclass_fields__, "variant", "steps"], demo)
+
+
+def points(frame, shown, metric):
+    """Return the table of a score by sampling steps and by updates, for `plots.curves`.
+
+    frame: of `runs`, of every budget; shown: those of its rows whose steps are shown, and whose variants alone are there;
+    metric: name. Columns run, variant, steps, updates, seconds and the metric: a row has steps, of one run heard at each, or
+    updates and seconds, of one budget.
+    """
+    rows = []
+    for row in frame[frame["parameters.variant"].isin(shown["parameters.variant"])].to_dict("records"):
+        named = {"run": row["run_id"], "variant": row["parameters.variant"]}
+        rows.append(named | {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]})
+        if row["run_id"] in set(shown["run_id"]):
+            rows += [named | {"steps": n, metric: row.get(f"curve.{n}.{metric}")} for n in STEPS]
+    return pandas.DataFrame(rows, columns=["run", "variant", "steps", "updates", "seconds", metric])

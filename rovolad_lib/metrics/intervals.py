@@ -1,0 +1,42 @@
+"""How sure a figure is: its spread over clips, and the ratio of two over the seeds."""
+
+import math
+
+import torch
+
+# two-sided 95 % points of Student's t by degrees of freedom; source: tables, e.g. NIST/SEMATECH e-Handbook, 1.3.6.7.2
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+MARGIN = 1.25  # figures within a fifth of each other count as the same
+
+
+def bootstrap(statistic, values, draws=100, seed=0):
+    """Return the standard deviation of statistic(values) over resampled rows, as a float.
+
+    statistic: (n, ...) -> number; values: tensor (n, ...), a row a clip; source: Efron 1979.
+    """
+    random = torch.Generator().manual_seed(seed)
+    picked = torch.randint(len(values), (draws, len(values)), generator=random)
+    return float(torch.tensor([float(statistic(values[rows])) for rows in picked], dtype=torch.float64).std())
+
+
+def ratio(a, b):
+    """Return (a / b, low, high): the ratio of two positive figures and its 95 % interval.
+
+    a, b: (n,) figures of the same n seeds, which give both the same data order and noise. The mean of the paired log ratios
+    with Student's interval; for one seed the interval is (0, inf). ValueError for other numbers of seeds than 1 to 11.
+    """
+    logs = (torch.as_tensor(a, dtype=torch.float64) / torch.as_tensor(b, dtype=torch.float64)).log()
+    if not 1 <= len(logs) <= len(STUDENT) + 1:
+        raise ValueError(f"{len(logs)} seeds; accepted: 1 to {len(STUDENT) + 1}")
+    centre = float(logs.mean())
+    if len(logs) == 1:
+        return math.exp(centre), 0.0, math.inf
+    half = STUDENT[len(logs) - 2] * float(logs.std()) / math.sqrt(len(logs))
+    return math.exp(centre), math.exp(centre - half), math.exp(centre + half)
+
+
+def verdict(low, high, margin=MARGIN):
+    """Return what an interval of a ratio says: "no", within the margin of 1; "yes", above 1; "reverse"; or "undecided"."""
+    if 1 / margin < low and high < margin:
+        return "no"
+    return "yes" if low > 1 else "reverse" if high < 1 else "undecided"

@@ -1,0 +1,69 @@
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rovolad_lib.lab import material, score
+from rovolad_lib.lab.setting import Setting
+from rovolad_lib.speech import manifest
+
+
+@pytest.fixture
+def some(encoded, tmp_path):
+    """The same utterances in a folder of their own, where more is kept beside them."""
+    folder = shutil.copytree(encoded.data.folder, tmp_path / "data")
+    return replace(encoded, data=replace(encoded.data, folder=folder))
+
+
+def test_a_shared_space_at_many_rates_is_what_was_there(encoded):
+    assert material.under(encoded, Setting()) is encoded
+
+
+def test_a_separate_space_is_the_robot_s_alone(some):
+    apart = material.under(some, Setting(ae="separate"))
+    codec, table = apart.robot_codec, some.data.table
+    assert codec.fingerprint() != some.autoencoder.fingerprint() and codec.encoder is None
+    for i in (0, 13):
+        person, robot, frame_map = apart.latents[i]
+        wave = score.set_level(manifest.robot_wave(table.loc[i], some.data.folder))
+        assert torch.equal(person, some.latents[i][0]) and torch.equal(frame_map, some.latents[i][2])
+        torch.testing.assert_close(robot, codec.encode(wave[None])[0], atol=5e-3, rtol=5e-3)
+        assert not torch.allclose(robot, some.latents[i][1], atol=0.3)
+    said = score.robot_latents(apart, [12])[0]
+    assert not torch.allclose(said, score.robot_latents(some, [12])[0], atol=0.3)
+    again = material.under(some, Setting(ae="separate"))
+    assert again.robot_codec.fingerprint() == codec.fingerprint() and torch.equal(apart.latents.lengths(), some.latents.lengths())
+
+
+def test_at_one_rate_a_text_has_one_robot(some):
+    one = material.under(some, Setting(align="none", robots="one"))
+    said = score.robot_latents(some, [12])[0]
+    assert torch.equal(one.latents[12][1], said) and torch.equal(one.latents[2][1], said)  # both say "one"
+    assert not torch.equal(some.latents[12][1], some.latents[11][1])
+    table = some.data.table.copy()
+    table.loc[12, "text"] = None
+    untold = material.under(replace(some, data=replace(some.data, table=table)), Setting(align="none", robots="one"))
+    assert torch.equal(untold.latents[12][1], some.latents[12][1])
+
+
+def test_a_speaker_left_out_is_who_is_scored(encoded):
+    left = material.cut(encoded, "a")
+    table = left.data.table
+    assert left.keep == [i for i in encoded.keep if table.speaker[i] == "b"]
+    assert score.testable(left, "val_seen") == [0, 2, 4, *range(10, 15)] and set(table.split[5:10]) == {"train"}
+    assert encoded.data.table.split[0] == "train"  # nobody else sees it
+    with pytest.raises(ValueError, match="without='c'; accepted: a, b"):
+        material.cut(encoded, "c")
+
+
+def test_few_and_many_speakers_have_equal_minutes(encoded):
+    table = encoded.data.table.copy()
+    table["duration"], table["speaker"] = 1.0, [f"{i % 5}" for i in range(20)]
+    table["text"] = [f"{i // 5}" for i in range(20)]
+    table.loc[15:, "split"] = "val_unseen"
+    five = replace(encoded, data=replace(encoded.data, table=table), keep=list(range(10)))
+    few, many = (material.cut(five, takes=takes) for takes in ("few", "many"))
+    assert few.keep == [0, 4, 5, 9] and len(many.keep) == 4
+    assert table.speaker[many.keep].nunique() == 4 and material.cut(five).keep == five.keep
+    assert score.testable(few, "val_seen") == score.testable(many, "val_seen") == list(range(10, 20))

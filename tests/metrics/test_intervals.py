@@ -1,0 +1,31 @@
+import math
+
+import pytest
+import torch
+
+from rovolad_lib.metrics import intervals
+
+
+def test_the_bootstrap_of_a_mean_is_its_standard_error():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(1)) * 3
+    found = intervals.bootstrap(torch.mean, values, draws=1000)
+    assert found == pytest.approx(float(values.std(correction=0)) / 20, rel=0.1)
+    assert found == intervals.bootstrap(torch.mean, values, draws=1000)
+    assert intervals.bootstrap(torch.mean, torch.ones(9)) == 0
+
+
+def test_a_ratio_is_of_paired_seeds_with_student_s_interval():
+    b = torch.tensor([1.0, 20.0, 300.0])  # what a seed does to both cancels
+    mean, low, high = intervals.ratio(b * torch.tensor([0.1, 0.2, 0.3]).exp(), b)
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    assert mean == pytest.approx(math.exp(0.2), rel=1e-5)
+    assert (math.log(low), math.log(high)) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-4)
+    assert intervals.ratio([3.0], [2.0]) == (pytest.approx(1.5), 0.0, math.inf)
+    with pytest.raises(ValueError, match="12 seeds; accepted: 1 to 11"):
+        intervals.ratio(torch.ones(12), torch.ones(12))
+
+
+def test_verdicts():
+    given = [(0.9, 1.1), (1.01, 1.2), (1.01, 1.3), (2.0, 3.0), (0.5, 0.9), (0.7, 1.3), (0.0, math.inf)]
+    said = ["no", "no", "yes", "yes", "reverse", "undecided", "undecided"]
+    assert [intervals.verdict(*pair) for pair in given] == said
