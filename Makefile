@@ -1,6 +1,6 @@
 # The README gives the `python -m ...` lines behind each target, for machines without make.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lab lint clean
+.PHONY: help setup demo test lab report lint clean
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -34,6 +34,9 @@ test: setup  ## run all tests
 
 lab: setup  ## open the notebooks
 	$(BIN)/jupyter lab notebooks
+
+report: setup  ## write results/README.md from the records
+	$(BIN)/python -m rovolad_lib.lab.report
 
 lint: setup  ## check the code's form
 	$(BIN)/ruff check .
