@@ -54,7 +54,7 @@ class Yardstick:
         if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
             found = words.recognise(waves, sorted(spoken))
             scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
-        known = {name: records.interval(scored[name]) for name in scored}
+        known = {name: intervals.interval(scored[name]) for name in scored}
         if "frechet" in metrics:
             both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
             spread = 1.96 * intervals.bootstrap(self._far, both)
