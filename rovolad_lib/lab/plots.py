@@ -147,7 +147,7 @@ def growth(table, x, metrics, hue, title, path=None):
                     sns.lineplot(part, x=x, y=metric, ax=axis, color=inks[name], marker="o", label=name, legend=False, seed=0)
             axis.set(title=metric.replace("_", " "), ylabel="", xlabel=x)
             axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.minorticks_off()
         _legend_below(axes)

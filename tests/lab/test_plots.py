@@ -149,3 +149,16 @@ def test_training_curve(tmp_path):
     assert list(val_loss.lines[0].get_xdata()) == [2]
     with pytest.raises(ValueError, match="column 'step'"):
         plots.training_curve(pd.DataFrame({"loss": [1.0]}))
+
+
+def test_growth_draws_a_line_over_time_and_a_level_for_what_does_not_train(tmp_path):
+    rows = [("ours", minutes, 2 + minutes / 10 + k / 100) for minutes in (1, 2, 4) for k in range(4)]
+    table = pd.DataFrame([*rows, *[("linear", 0.0, 2.0 + k / 100) for k in range(4)]], columns=["codec", "minutes", "pesq"])
+    plots.growth(table, "minutes", ["pesq"], "codec", "answer", tmp_path / "growth.png")
+    (axis,) = plt.gcf().axes
+    lines = {line.get_label(): line for line in axis.get_lines()}
+    assert lines["ours"].get_xdata().tolist() == [1, 2, 4] and axis.get_xscale() == "log"
+    assert lines["ours"].get_ydata().tolist() == pytest.approx([2.115, 2.215, 2.415])
+    assert list(lines["linear"].get_ydata()) == pytest.approx([2.015, 2.015])
+    means = pd.read_csv(tmp_path / "growth.csv")
+    assert means.pesq.tolist() == pytest.approx([2.115, 2.215, 2.415, 2.015]) and (tmp_path / "growth.png").stat().st_size > 5000
