@@ -6,6 +6,7 @@ from functools import partial
 import numpy
 import pandas
 import torch
+from seaborn.algorithms import bootstrap
 
 from rovolad_lib.convert import BOTH
 from rovolad_lib.lab import records, score
@@ -38,10 +39,9 @@ class Yardstick:
         scored = score.scores(waves, self.encoded, self.rows, self.judges).drop(columns="utterance")
         metrics = scored.mean().to_dict() | {"sharpness": signal.sharpness(waves, self.truth)}
         if len(waves) >= LEAST and self.judges:
-            made = {question: judge.predict(waves).features for question, judge in self.judges.items()}
-            for question, features in made.items():
-                metrics[f"frechet_{question}"] = frechet(features, self.features[question])
-            metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in made])
+            for question, judge in self.judges.items():
+                metrics[f"frechet_{question}"] = frechet(judge.predict(waves).features, self.features[question])
+            metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in self.judges])
         return metrics, scored
 
     def whole(self, waves):
@@ -54,15 +54,18 @@ class Yardstick:
         if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
             found = words.recognise(waves, sorted(spoken))
             scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
-        known = {name: records.interval(scored[name]) for name in scored}
+        known = {}
+        for name, values in scored.dropna(axis=1, how="all").items():
+            drawn = bootstrap(values.dropna(), n_boot=2000, seed=0)
+            known[name] = numpy.percentile(drawn, [2.5, 97.5]).tolist()
         if "frechet" in metrics:
             both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
-            spread = 1.96 * intervals.bootstrap(self._far, both)
+            spread = 1.96 * bootstrap(both, n_boot=100, func=self._far, seed=0).std(ddof=1)
             known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
         return metrics | scored.mean().to_dict() | self.voices(waves), known, scored
 
     def _far(self, features):
-        return sum(map(frechet, features.unbind(1), self.features.values())) / len(self.features)
+        return numpy.mean([frechet(features[:, k], real) for k, real in enumerate(self.features.values())])
 
     def voices(self, waves):
         """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing of few clips, or without it."""
