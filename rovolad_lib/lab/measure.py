@@ -11,7 +11,7 @@ from seaborn.algorithms import bootstrap
 from rovolad_lib.convert import BOTH
 from rovolad_lib.lab import records, score
 from rovolad_lib.lab.setting import Setting
-from rovolad_lib.metrics import describe, intervals, signal, speaker, words
+from rovolad_lib.metrics import intervals, signal, speaker, words
 from rovolad_lib.metrics.frechet import frechet
 from rovolad_lib.speech import manifest
 
@@ -80,12 +80,6 @@ class Yardstick:
         found["speaker_similarity"] = float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())
         return found | ({"speaker_identified": float(right.mean())} if len(at) > 1 else {})
 
-    def units(self, metrics):
-        """Return {metric: {"unit", "better", "model"}}, a judge's own scores with its hash and its accuracy on real takes."""
-        own = {f"{question}_accuracy": judge.measured_by for question, judge in self.judges.items()}
-        own |= {f"frechet_{question}": judge.measured_by for question, judge in self.judges.items()}
-        return {name: describe(name, own.get(name)) for name in metrics}
-
 
 def counterparts(encoded, rows):
     """Return as many other takes as rows, of the same speakers and, where there are any, the same words and of training.
@@ -119,7 +113,7 @@ def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
             made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
             curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
     parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
-    return {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "curve": curve, "parts": parts}
+    return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "curve": curve, "parts": parts}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):
@@ -174,8 +168,8 @@ def anchors(study, encoded, parameters, recipe, heard, results):
         for run_id, name in ids.items():
             metrics, known, _ = yard.whole(spoken[name])
             record = {"study": study, "run_id": run_id, "parameters": kept | {"variant": name}, "data": data, "recipe": recipe}
-            record |= {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "seconds": 0, "device": "cpu"}
-            records.save(record, results)
+            record |= {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known}
+            records.save(record | {"seconds": 0, "device": "cpu"}, results)
     frame = records.load(study, results)
     return frame[frame.run_id.isin(ids)].set_index("parameters.variant")
 

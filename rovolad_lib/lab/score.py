@@ -176,7 +176,11 @@ def copying(waves, encoded, rows, most=1000):
     return signal.copying(waves, reconstruction(encoded, rows), reconstruction(encoded, chosen))
 
 
-def units(scored, heard):
-    """Return {metric: {"unit", "better", "model"}} for the columns of `scores`, as records keep them."""
-    named = {f"{question}_accuracy": one.measured_by for question, one in heard.items() if one is not None}
-    return {name: describe(name, named.get(name)) for name in scored.columns if name != "utterance"}
+def units(metrics, heard):
+    """Return {metric: {"unit", "better", "model"}} as records keep them, a judge's own scores with its hash and its accuracy.
+
+    metrics: their names, or what has them as columns or keys; heard: as for `scores`.
+    """
+    own = {question: one.measured_by for question, one in heard.items() if one is not None}
+    named = {name: by for question, by in own.items() for name in (f"{question}_accuracy", f"frechet_{question}")}
+    return {name: describe(name, named.get(name)) for name in metrics}
