@@ -209,9 +209,10 @@ def points(frame, shown, metric):
 
     frame: of `runs`, of every budget; shown: those of its rows whose steps are shown, and whose variants alone are there;
     metric: name. Columns run, variant, steps, updates, seconds and the metric: a row has steps, of one run heard at each, or
-    updates and seconds, of one budget.
+    updates and seconds, of one budget and in the mean of its runs.
     """
-    rows = []
+    seconds = frame.groupby(["parameters.variant", "parameters.budget"], dropna=False)["seconds"].transform("mean")
+    frame, rows = frame.assign(seconds=seconds).sort_values("parameters.variant", kind="stable"), []
     for row in frame[frame["parameters.variant"].isin(shown["parameters.variant"])].to_dict("records"):
         named = {"run": row["run_id"], "variant": row["parameters.variant"]}
         rows.append(named | {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]})
