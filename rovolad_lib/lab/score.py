@@ -95,13 +95,10 @@ def context(encoded, i, references):
     references: how many, at random but the same in every run; T2 is at most what the converter hears, 0 for none.
     """
     table = encoded.data.table
-    others = table.index[
-        (table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])
-    ]
+    own = table[(table.speaker == table.speaker[i]) & (table.split == table.split[i])]
+    others = own.index[own.text != table.text[i]]
     if references and not len(others):
-        raise ValueError(
-            f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}"
-        )
+        raise ValueError(f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}")
     random = torch.Generator().manual_seed(int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
     none = encoded.latents[int(i)][0][:, :0]

@@ -20,7 +20,7 @@ from rovolad_lib.files import replacing, sha256
 from rovolad_lib.speech import audio
 from rovolad_lib.speech.spectral import HOP
 
-MELS = 80
+MELS, WIDTH, FEATURES = 80, 96, 32
 FLOOR = audio.MEL_FLOOR
 SILENCE = math.log(FLOOR)
 TRIM_DB = 35.0
@@ -47,35 +47,31 @@ class Block(nn.Module):
         self.mix = nn.Sequential(nn.Conv1d(width, 2 * width, 1), nn.GELU(), nn.Conv1d(2 * width, width, 1))
 
     def forward(self, x, mask):
-        h = (
-            self.norm(x.transpose(1, 2)).transpose(1, 2) * mask
-        )  # (N, W, F); zeros beyond the end, as the convolution pads
+        h = self.norm(x.transpose(1, 2)).transpose(1, 2) * mask  # (N, W, F); zeros beyond the end, as the convolution pads
         return x + self.mix(self.spread(h))
 
 
 class Judge(nn.Module):
     """A classifier of waves into `classes`.
 
-    classes: distinct strings, at least two; width: channels; features: size of the penultimate layer, in which Fréchet
-    distances are measured. After `load`, `sha256` is the file's hash and `report` the facts saved with it (its accuracy
-    on real takes).
+    classes: distinct strings, at least two. Fréchet distances are measured in the penultimate layer, of FEATURES. After `load`,
+    `sha256` is the file's hash and `report` the facts saved with it (its accuracy on real takes).
     """
 
-    def __init__(self, classes, width=96, features=32):
+    def __init__(self, classes):
         super().__init__()
         self.classes = [str(name) for name in classes]
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: got {self.classes}; accepted: at least two distinct names")
-        self.settings = {"width": width, "features": features}
         self.sha256, self.report = None, {}
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
-        self.first = nn.Conv1d(MELS, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList([Block(width, dilation) for dilation in (1, 2, 4, 8)])
+        self.first = nn.Conv1d(MELS, WIDTH, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList([Block(WIDTH, dilation) for dilation in (1, 2, 4, 8)])
         self.drop = nn.Dropout(0.2)
-        self.feature = nn.Linear(2 * width, features)
-        self.standard = nn.BatchNorm1d(features, affine=False)
-        self.last = nn.Linear(features, len(self.classes))
+        self.feature = nn.Linear(2 * WIDTH, FEATURES)
+        self.standard = nn.BatchNorm1d(FEATURES, affine=False)
+        self.last = nn.Linear(FEATURES, len(self.classes))
 
     def forward(self, mel, mask):
         """Return logits (N, C) and features (N, 32) of log-mels (N, 80, F), mask (N, F) True on real frames."""
@@ -123,7 +119,7 @@ class Judge(nn.Module):
 
         report: facts kept with it: question="text", accuracy=.992 on real validation takes, clips=250, ...
         """
-        facts = {"classes": self.classes, "settings": self.settings, "report": {**self.report, **report}}
+        facts = {"classes": self.classes, "report": {**self.report, **report}}
         with replacing(path) as temporary:
             weights = {name: value.contiguous() for name, value in self.state_dict().items()}
             save_file(weights, temporary, {"judge": json.dumps(facts)})
@@ -138,7 +134,7 @@ class Judge(nn.Module):
                 raise ValueError(f"{path}: no judge in this file; accepted: a safetensors file written by Judge.save")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
         facts = json.loads(facts)
-        judge = cls(facts["classes"], **facts["settings"])
+        judge = cls(facts["classes"])
         judge.load_state_dict(weights)
         judge.report, judge.sha256 = facts["report"], sha256(path)
         return judge.eval().requires_grad_(False)
@@ -157,15 +153,14 @@ def hear(wave):
     return mel[:, max(0, start - MARGIN) : end + MARGIN]
 
 
-def train(waves, labels, seed=0, steps=500, batch=64, rate=3e-3, classes=None, longest_s=None):
+def train(waves, labels, seed=0, steps=500, batch=64, rate=3e-3, longest_s=None):
     """Train a judge on real takes.
 
-    waves: N tensors (S,) at 16 kHz; labels: N strings; classes: the order of the answers (None: sorted labels);
-    longest_s: seconds of a random stretch of each clip heard in one step (None: all; for speakers 1.5 s is faster and
-    no worse). The same arguments give the same judge on the same machine. Returns it frozen; `judge.save(path, ...)`
-    keeps it.
+    waves: N tensors (S,) at 16 kHz; labels: N strings; longest_s: seconds of a random stretch of each clip heard in one step
+    (None: all; for speakers 1.5 s is faster and no worse). The same arguments give the same judge on the same machine. Returns
+    it frozen; `judge.save(path, ...)` keeps it.
     """
-    classes = sorted(set(map(str, labels))) if classes is None else list(map(str, classes))
+    classes = sorted(set(map(str, labels)))
     answers = torch.tensor([classes.index(label) for label in _checked(labels, classes, len(waves))])
     mels = [hear(wave) for wave in waves]
     with torch.random.fork_rng(devices=[]):

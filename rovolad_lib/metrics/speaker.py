@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import torch
 
+from rovolad_lib.metrics import extra
 from rovolad_lib.speech import audio
 
 LEAST_S = 5.0  # one digit alone separates speakers badly (equal error rate 20 %), five joined do it well (3 %)
@@ -76,10 +77,5 @@ def eer(same, different):
 
 @lru_cache
 def _encoder():
-    try:
-        with warnings.catch_warnings(action="ignore"):  # its webrtcvad asks for pkg_resources, which complains
-            from resemblyzer import VoiceEncoder
-    except ImportError as error:
-        remedy = "pip install 'rovolad[metrics]' 'setuptools<81' (it imports pkg_resources)"
-        raise ImportError(f"speaker similarity needs Resemblyzer ({error}): {remedy}") from error
-    return VoiceEncoder("cpu", verbose=False)
+    with warnings.catch_warnings(action="ignore"):  # its webrtcvad asks for pkg_resources, which complains
+        return extra("resemblyzer").VoiceEncoder("cpu", verbose=False)
