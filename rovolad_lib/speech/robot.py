@@ -53,9 +53,6 @@ def voice(language):
     return languages()[key]
 
 
-_voice_of = voice
-
-
 class _Worker:
     """One espeak process and the pipe to it."""
 
@@ -152,7 +149,7 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
         where espeak fails.
     source: espeak-ng 1.52, speak_lib.h and espeak_ng.h (espeak_ng_SetConstF0).
     """
-    request = _request(text, _voice_of(language) if voice is None else voice, rate, pitch, pitch_range, f0)
+    request = _request(text, language, rate, voice, pitch, pitch_range, f0)
     samples = torch.from_numpy(numpy.frombuffer(_said(request), "<i2").astype("float32") / 32768)
     edge = round(EDGE_S * SAMPLE_RATE)
     return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
@@ -166,12 +163,13 @@ def marks(kind, text, language="en", rate=None):
     """
     if kind not in ("words", "phonemes"):
         raise ValueError(f"marks of kind {kind!r}; accepted are words, phonemes")
-    found = json.loads(_said(_request(text, voice(language), rate) | {"marks": kind}))
+    found = json.loads(_said(_request(text, language, rate) | {"marks": kind}))
     return [(what, sample / ESPEAK_RATE + EDGE_S) for what, sample in found]
 
 
-def _request(text, name, rate, pitch=None, pitch_range=None, f0=110.0):
-    """Return what the worker is asked, after a look at every value."""
+def _request(text, language, rate, name=None, pitch=None, pitch_range=None, f0=110.0):
+    """Return what the worker is asked, after a look at every value; name: of a voice in the place of the language's."""
+    name = voice(language) if name is None else name
     if not str(text).strip() or "\0" in text:
         raise ValueError(f"the robot needs words to say, not {text!r}")
     variant = name.partition("+")[2]
@@ -246,5 +244,5 @@ def rate_for(text, language, duration):
 @lru_cache(4096)  # corpora repeat texts
 def _spoken_s(text, language, rate):
     """Return how long the robot speaks, in whole samples of `say`."""
-    samples = len(_said(_request(text, voice(language), rate))) // 2
+    samples = len(_said(_request(text, language, rate))) // 2
     return math.ceil(samples * SAMPLE_RATE / ESPEAK_RATE) / SAMPLE_RATE
