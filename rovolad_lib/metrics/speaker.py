@@ -1,6 +1,5 @@
 """Does it sound like the same person? Resemblyzer embeddings, their similarity, and the equal error rate."""
 
-import importlib.metadata
 import warnings
 from functools import lru_cache
 
@@ -11,12 +10,6 @@ from rovolad_lib.speech import audio
 
 LEAST_S = 5.0  # one digit alone separates speakers badly (equal error rate 20 %), five joined do it well (3 %)
 PAUSE_S = 0.1
-
-
-def measured_by():
-    """Return name and version of the measuring model, for the column beside each figure."""
-    _encoder()  # an ImportError that names the extra, where it is missing
-    return f"Resemblyzer {importlib.metadata.version('resemblyzer')}"
 
 
 def join(waves, least_s=LEAST_S):

@@ -172,10 +172,10 @@ def _request(text, language, rate, name=None, pitch=None, pitch_range=None, f0=1
     name = voice(language) if name is None else name
     if not str(text).strip() or "\0" in text:
         raise ValueError(f"the robot needs words to say, not {text!r}")
-    variant = name.partition("+")[2]
-    if variant and not Path(espeakng_loader.get_data_path(), "voices", "!v", variant).is_file():
-        accepted = ", ".join(variants())
-        raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {accepted}")
+    if variant := name.partition("+")[2]:
+        accepted = sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
+        if variant not in accepted:
+            raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {', '.join(accepted)}")
     return {
         "text": text,
         "voice": name,
@@ -217,11 +217,6 @@ def flatten(wave, f0=110.0, quefrencies=30):
     source = source / source.abs().square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
     flat = istft((envelope * source)[None])[0, : len(wave)]
     return flat / flat.abs().max().clamp(min=1)
-
-
-def variants():
-    """Return the names of espeak's voice variants, which go behind a plus: "en-us+f3"."""
-    return sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
 
 
 def rate_for(text, language, duration):

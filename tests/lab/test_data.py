@@ -84,7 +84,7 @@ def test_what_cannot_be_combined_is_told(tmp_path, capfd, before):
 
 def test_every_size_of_a_run_is_complete():
     for sizes, wanted in (
-        (presets.AUTOENCODER, {"model", "batch", "steps"}),
+        (presets.AUTOENCODER, {"model", "head", "judged", "batch", "steps", "head_steps", "peer_steps", "apart_steps"}),
         (presets.DENOISER, {"model", "batch", "frames", "budget", "lr"}),
     ):
         assert list(sizes) == ["smoke", "small", "full"] and all(set(size) == wanted for size in sizes.values())
