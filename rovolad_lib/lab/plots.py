@@ -47,8 +47,8 @@ def study(frame, x, metrics, title, path=None, anchors=None):
     frame = frame.assign(setting=frame[columns].astype(str).agg(", ".join, axis=1))
     rows = dict(list(frame.groupby("setting", sort=False)))
     inks = _inks(rows)
-    size = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows)))}
-    with figure(len(metrics), title, path, frame.attrs.get("group", ""), sharey=True, **size) as axes:
+    look = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows))), "sharey": True}
+    with figure(len(metrics), title, path, frame.drop(columns="setting"), frame.attrs.get("group", ""), **look) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
             axis.use_sticky_edges = False  # a band keeps its distance from the frame
             for place, (setting, runs) in enumerate(rows.items()):
@@ -61,8 +61,6 @@ def study(frame, x, metrics, title, path=None, anchors=None):
             axis.set(xlabel=unit[0] if len(unit) else "", ylim=(len(rows) - 0.5, -0.5))
             axis.set_yticks(range(len(rows)), rows)
             axis.grid(axis="x"), axis.grid(axis="y", visible=False)
-    if path is not None:
-        _save(frame.drop(columns="setting"), path)
 
 
 def _runs(axis, place, runs, metric, ink):
@@ -86,12 +84,10 @@ def curves(table, xs, y, hue, title, path=None, log=()):
     computed; path: picture file or None, the table goes to a .csv of the same name beside it; log: names of columns on
     logarithmic axes.
     """
-    with figure(len(xs), title, path, sharey=True) as axes:
+    with figure(len(xs), title, path, table, sharey=True) as axes:
         _lines(axes, table, [(x, y) for x in xs], hue, log, ("pi", 100))
         for axis, x in zip(axes, xs, strict=True):
             axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " ") if axis is axes[0] else "")
-    if path is not None:
-        _save(table, path)
 
 
 def lines(table, x, y, hue, title, path=None):
@@ -106,12 +102,11 @@ def growth(table, x, metrics, hue, title, path=None):
     a level, drawn across. metrics, hue: names of columns; title: the answer, computed; path: picture file or None, the means
     go to a .csv of the same name beside it.
     """
-    with figure(len(metrics), title, path) as axes:
+    means = table.groupby([hue, x], sort=False)[metrics].mean().round(4).reset_index()
+    with figure(len(metrics), title, path, means) as axes:
         _lines(axes, table, [(x, metric) for metric in metrics], hue, (x,), ("ci", 95), levels=True)
         for axis, metric in zip(axes, metrics, strict=True):
             axis.set(title=metric.replace("_", " "), xlabel=x, ylabel="")
-    if path is not None:
-        _save(table.groupby([hue, x], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
 def _lines(axes, table, columns, hue, log, errorbar, levels=False):
@@ -140,15 +135,14 @@ def bars(table, x, hue, metrics, title, path=None):
     table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
     computed; path: picture file or None, the means go to a .csv of the same name beside it.
     """
-    with figure(len(metrics), title, path) as axes:
+    means = table.groupby([x, hue], sort=False)[metrics].mean().round(4).reset_index()
+    with figure(len(metrics), title, path, means) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
             sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
             axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
             plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
         axes[0].get_legend().remove()
         _legend_below(axes)
-    if path is not None:
-        _save(table.groupby([x, hue], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
 def spectrograms(waves, path=None, title=""):
@@ -225,17 +219,12 @@ def _legend_below(axes):
     axes[0].figure.legend(known.values(), known.keys(), **look)
 
 
-def _save(table, path):
-    """Write a plotted table beside its picture."""
-    with replacing(Path(path).with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")
-
-
 @contextmanager
-def figure(panels, title, path=None, footer="", **options):
+def figure(panels, title, path=None, table=None, footer="", **options):
     """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook.
 
-    options: of `plt.subplots`, in the place of the house's.
+    path: picture file or None; table: what is drawn, for a .csv of the same name beside it; footer: printed below; options: of
+    `plt.subplots`, in the place of the house's.
     """
     columns = min(panels, 3)
     rows = -(-panels // columns)
@@ -250,3 +239,6 @@ def figure(panels, title, path=None, footer="", **options):
         if path is not None:
             with replacing(path) as temporary:
                 figure.savefig(temporary)
+    if path is not None and table is not None:
+        with replacing(Path(path).with_suffix(".csv")) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,12 +71,9 @@ class _Worker:
         try:
             self.process.stdin.write(struct.pack("<I", len(message)) + message)
             self.process.stdin.flush()
-        except OSError:
+            (size,) = struct.unpack("<I", self.process.stdout.read(4))
+        except (OSError, struct.error):
             return None
-        head = self.process.stdout.read(4)
-        if len(head) < 4:
-            return None
-        size = struct.unpack("<I", head)[0]
         answer = self.process.stdout.read(size)
         return answer if len(answer) == size else None
 
@@ -84,10 +82,8 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with suppress(OSError):  # the process went away with a half-sent message: closing has nobody to send it to
                 pipe.close()
-            except OSError:  # the process went away with a half-sent message: closing has nobody to send it to
-                pass
 
 
 _lock = threading.Lock()
