@@ -75,7 +75,7 @@ def onsets(table, data, seed=0, most=None):
         if not words or re.search(r"\d", row.text) or not all(decoder.lookup_word(word[0]) for word in words):
             continue
         wave, frames = manifest.wave(row, data), manifest.frame_map(row, data)
-        said = dict(robot.words(row.text, row.language, rate_of(wave, row.text, row.language)))
+        said = dict(robot.marks("words", row.text, row.language, rate_of(wave, row.text, row.language)))
         for word, start in _forced(decoder, wave, words):
             frame = int(said[word.start()] * 100) if word.start() in said else None  # espeak speaks some words as one
             if frame is not None and frame <= frames[-1]:

@@ -101,7 +101,7 @@ MUTATIONS = [
     Mutation("the wrong prior told", CONVERT, "of.index(True)", "1 - of.index(True)", "test_convert.py"),
     Mutation("a dropped voice kept in the mean", MEAN, "voice.masked_fill(drop[:, None, None], 0)", "voice",
              "denoiser/test_mean.py"),
-    Mutation("the first step never trained", OBJECTIVE, "torch.rand_like(t) < 0.05", "torch.rand_like(t) < 0.0",
+    Mutation("the first step never trained", OBJECTIVE, "(0.05 if self.times", "(0.0 if self.times",
              "denoiser/test_objective.py"),
     Mutation("a network without the robot that hears no state", OBJECTIVE, 'if self.inside.config["condition"] else',
              "if True else", "denoiser/test_objective.py"),

@@ -298,7 +298,7 @@ def test_a_recording_is_said_again_in_a_flat_voice(converter, files, tmp_path, k
     robot = converter.autoencoder.encode(set_level(flatten(heard))[None])[0]
     options = {"sampler": "bridge_sde", "steps": 2, "seed": 1}
     latents = sample(converter.denoiser, converter.prior, [robot], [converter.voice(files / "voice.flac")], **options)[0]
-    wanted = converter.autoencoder.decode(latents[None], iterations=16)[0, :8000]
+    wanted = converter.autoencoder.decode(latents[None])[0, :8000]
     assert made.shape == heard.shape and torch.equal(made, wanted / wanted.abs().max().clamp(min=1))
     assert not torch.equal(made, converter(wave(8000, 6), files / "voice.flac", steps=2, seed=1))
 
@@ -314,7 +314,7 @@ def test_a_network_trained_without_masks_hears_its_own_length(denoiser, codec, c
     robot, voice = codec.encode(set_level(said)[None])[0], unmasked.voice(wave(8000, 8000))
     latents = sample(unmasked.denoiser, unmasked.prior, [robot], [voice], **options)[0]
     assert robot.shape[1] < 120 and latents.shape == robot.shape
-    wanted = codec.decode(latents[None], iterations=16)[0, : len(said)]
+    wanted = codec.decode(latents[None])[0, : len(said)]
     assert torch.equal(made, wanted / wanted.abs().max().clamp(min=1))
     assert not torch.equal(made, converter("One.", wave(8000, 8000), steps=2))  # the same weights, padding hidden
     longer = unmasked("One, two, three, four, five, six, seven, eight.", wave(8000), steps=1)

@@ -77,7 +77,7 @@ class Crops:
 
 
 class Waves(Crops):
-    """As Crops, but the crops are waves, for stage 2: {"wave": (N, S), "sigma": (N,), "adversarial": 0.0 or 1.0}.
+    """As Crops, but waves for stage 2, of random pitch and level alone: {"wave": (N, S), "sigma": (N,), "adversarial": 0 or 1}.
 
     adversarial: whether discriminators count already; they do after a tenth of the training that `planned` tells of.
     """

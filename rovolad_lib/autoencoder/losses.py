@@ -1,6 +1,7 @@
 """What training minimises: spectral differences, of magnitudes in stage 1 and of waves in stage 2."""
 
 import math
+from functools import lru_cache
 
 import torch
 
@@ -84,8 +85,14 @@ def multiscale_mel(made, truth):
 
 
 def _log_mel(wave, window):
-    """Return (N, F, M) log mel magnitudes with a floor, scaled so that noise has the same level in every window."""
-    shape = torch.hann_window(window, device=wave.device)
+    """Return (N, F, M) log mel magnitudes with a floor, scaled so that a bin of noise has the same level in every window."""
+    shape, filters = _shape_and_filters(window, wave.device)
     spectrum = torch.stft(wave, window, window // 4, window=shape, pad_mode="constant", return_complex=True).abs().mT
-    filters = mel_filters(min(80, window // 8), window // 2 + 1).T.to(wave.device)
     return torch.log(spectrum @ filters * math.sqrt(640 / window) + MEL_FLOOR)
+
+
+@lru_cache
+def _shape_and_filters(window, device):
+    """Return the Hann window (W,) and mel filters (W / 2 + 1, M) on a device."""
+    filters = mel_filters(min(80, window // 8), window // 2 + 1).T
+    return torch.hann_window(window, device=device), filters.to(device)

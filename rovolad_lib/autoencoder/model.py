@@ -200,15 +200,21 @@ class Autoencoder(nn.Module):
 
     @classmethod
     def load(cls, path=None):
-        """Return an autoencoder from the files that `save` wrote, in evaluation mode; None: the shipped weights."""
+        """Return an autoencoder from the files that `save` wrote, in evaluation mode; None: the shipped weights.
+
+        Errors: FileNotFoundError; ValueError where the files are not of one training.
+        """
         path = SHIPPED if path is None else path
         if not Path(f"{path}_encoder.safetensors").is_file():
             raise FileNotFoundError(f"no autoencoder at {path}_encoder.safetensors; notebook 01 trains one")
         with safe_open(f"{path}_encoder.safetensors", "pt") as file:
-            config, notes = (json.loads(file.metadata().get(k, "{}")) for k in ("config", "notes"))
+            metadata = file.metadata()
+        config, notes = (json.loads(metadata.get(name, "{}")) for name in ("config", "notes"))
         state = {}
         for part in PARTS if config.get("net") else PARTS[:2]:
             with safe_open(f"{path}_{part}.safetensors", "pt") as file:
+                if file.metadata() != metadata:
+                    raise ValueError(f"{path}_{part}.safetensors is of another training than {path}_encoder.safetensors")
                 state |= {name: file.get_tensor(name).float() for name in file.keys()}
         model = cls(**config)
         model.notes = notes

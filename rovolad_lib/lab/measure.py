@@ -54,10 +54,7 @@ class Yardstick:
         if set(self.table.language) == {"en"} and len(spoken) <= 40 and importlib.util.find_spec("pocketsphinx"):
             found = words.recognise(waves, sorted(spoken))
             scored["recognised"] = [float(a == words.plain(b)) for a, b in zip(found, self.table.text, strict=True)]
-        known = {}
-        for name, values in scored.dropna(axis=1, how="all").items():
-            drawn = bootstrap(values.dropna(), n_boot=2000, seed=0)
-            known[name] = numpy.percentile(drawn, [2.5, 97.5]).tolist()
+        known = {name: intervals.interval(scored[name]) for name in scored}
         if "frechet" in metrics:
             both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
             spread = 1.96 * bootstrap(both, n_boot=100, func=self._far, seed=0).std(ddof=1)

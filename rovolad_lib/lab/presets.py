@@ -11,7 +11,7 @@ AUTOENCODER = {
     },
     "small": {
         "model": SIZE, "head": (256, 6), "judged": False, "batch": 16,
-        "steps": 9000, "head_steps": 2000, "peer_steps": 1100, "apart_steps": 1000,
+        "steps": 9000, "head_steps": 2000, "peer_steps": 1100, "apart_steps": 600,
     },
     "full": {
         "model": SIZE, "head": (384, 8), "judged": True, "batch": 64,

@@ -46,12 +46,12 @@ UNITS = {
 }
 
 
-def extra(module):
-    """Return an optional module; ImportError names what installs it."""
+def extra(module, name="metrics"):
+    """Return an optional module; ImportError tells the extra `name` that installs it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        remedy = "pip install 'rovolad[metrics]' (pesq and resemblyzer need a C compiler)"
+        remedy = f"pip install 'rovolad[{name}]' (pesq and resemblyzer need a C compiler)"
         raise ImportError(f"{module} is missing ({error}): {remedy}") from error
 
 

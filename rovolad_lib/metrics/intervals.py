@@ -1,12 +1,23 @@
-"""How sure the ratio of two figures over the seeds is."""
+"""How sure a figure is: its interval over clips, and the ratio of two over the seeds."""
 
 import math
 
+import numpy
 import torch
+from seaborn.algorithms import bootstrap
 
 # two-sided 95 % points of Student's t by degrees of freedom; source: tables, e.g. NIST/SEMATECH e-Handbook, 1.3.6.7.2
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 MARGIN = 1.25  # figures within a fifth of each other count as the same
+
+
+def interval(scores):
+    """Return [low, high], the 95 % percentile bootstrap interval of the mean of (N,) scores; nan are left out."""
+    scores = numpy.asarray(scores, dtype=float)
+    scores = scores[numpy.isfinite(scores)]
+    if not len(scores):
+        return [math.nan, math.nan]
+    return numpy.percentile(bootstrap(scores, n_boot=2000, seed=0), [2.5, 97.5]).tolist()
 
 
 def ratio(a, b):

@@ -161,7 +161,7 @@ def test_a_step_is_that_of_two_players_who_alternate(share):
     whole = 3 * made["loss"] + share * (5 * matching + 7 * fooling) + hinge
     assert losses["loss"].item() == pytest.approx(whole.item(), rel=1e-5) and "level" in losses
     for (name, mine), theirs in zip(model.named_parameters(), other.parameters(), strict=True):
-        assert (mine.grad - theirs.grad).norm() <= 1e-4 * theirs.grad.norm() + 1e-7, name  # a hinge's two slopes may cancel
+        assert (mine.grad - theirs.grad).norm() <= 1e-4 * theirs.grad.norm() + 1e-6, name  # a hinge's two slopes may cancel
 
 
 # --- training -----------------------------------------------------------------------------------------------------------

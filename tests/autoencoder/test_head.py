@@ -132,3 +132,13 @@ def test_the_head_travels_in_a_file_of_its_own(tmp_path):
 def test_a_head_that_is_not_there_is_an_error(head):
     with pytest.raises(ValueError, match=f"head '{head}'; accepted: gl, for there is no net"):
         codec().decode(torch.zeros(1, 8, 4), head=head)
+
+
+def test_files_of_two_trainings_do_not_mix(tmp_path):
+    for name, run in (("a", 1), ("b", 2)):
+        model = codec()
+        model.notes = {"run": run}
+        model.save(tmp_path / name)
+    (tmp_path / "b_decoder.safetensors").replace(tmp_path / "a_decoder.safetensors")
+    with pytest.raises(ValueError, match="a_decoder.safetensors is of another training"):
+        Autoencoder.load(tmp_path / "a")

@@ -88,6 +88,7 @@ def test_every_size_of_a_run_is_complete():
         (presets.DENOISER, {"model", "batch", "frames", "budget", "lr"}),
     ):
         assert list(sizes) == ["smoke", "small", "full"] and all(set(size) == wanted for size in sizes.values())
+    assert presets.marks(9000) == [300, 600, 1200, 2400, 4800, 9000] and presets.marks(2) == [1, 2]
     assert presets.denoiser("small", demo=False) == presets.DENOISER["small"]
     assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 180}
     assert presets.denoiser("small", demo=True)["model"] == presets.DENOISER["small"]["model"]

@@ -235,6 +235,6 @@ def test_copies_are_0_and_new_recordings_1(encoded):
     made = dict(zip(waves, decode_latents(encoded.autoencoder, coded), strict=True))
     copies, new = [made[i] for i in encoded.keep[:2]], [made[i] for i in ROWS]
     assert score.copying(new, encoded, ROWS) == pytest.approx(1, rel=0.02)
-    assert score.copying(copies, encoded, ROWS) == pytest.approx(0, abs=0.02)
+    assert score.copying(copies, encoded, ROWS) == pytest.approx(0, abs=0.05)
     assert score.copying(copies, encoded, ROWS, most=3) > 0.1  # the second is not among them
     assert score.copying([waves[i] for i in ROWS], encoded, ROWS) > 1.5  # not decoded: the autoencoder would count

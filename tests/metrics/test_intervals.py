@@ -21,3 +21,11 @@ def test_verdicts():
     given = [(0.9, 1.1), (1.01, 1.2), (1.01, 1.3), (2.0, 3.0), (0.5, 0.9), (0.7, 1.3), (0.0, math.inf)]
     said = ["no", "no", "yes", "yes", "reverse", "undecided", "undecided"]
     assert [intervals.verdict(*pair) for pair in given] == said
+
+
+def test_an_interval_of_a_mean_has_the_width_that_theory_gives():
+    scores = torch.randn(400, generator=torch.Generator().manual_seed(0)).double() + 3
+    low, high = intervals.interval([*scores.tolist(), math.nan])
+    assert low < scores.mean() < high
+    assert high - low == pytest.approx(2 * 1.96 * float(scores.std()) / 20, rel=0.1)
+    assert all(math.isnan(end) for end in intervals.interval([math.nan]))
