@@ -95,8 +95,8 @@ def validate(frame):
     leaves["path"] &= ~frame["path"].str.contains(ABSOLUTE, na=False) | frame["path"].str.contains(UP, na=False)
     for name, wrong in leaves.items():
         refuse(wrong, f"{name} leaves the data folder")
-    corpora = frame.groupby("speaker")["corpus"].transform("nunique")  # null for one-off rows
-    refuse(corpora > 1, "their speaker is in two corpora")
+    several = frame.groupby("speaker")["corpus"].transform("nunique").gt(1)
+    refuse(frame["speaker"].notna() & several, "their speaker is in two corpora")
 
 
 def fingerprint(frame):
