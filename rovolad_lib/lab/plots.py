@@ -123,7 +123,8 @@ def _lines(axes, table, columns, hue, log, errorbar, levels=False):
         for ruler in [ruler for ruler, name in ((axis.xaxis, x), (axis.yaxis, y)) if name in log]:
             axis.set(**{f"{ruler.axis_name}scale": "log"})
             exact = ruler is axis.xaxis and not levels
-            ruler.set_major_locator(FixedLocator(points[x].unique()) if exact else LogLocator(subs=(1, 3) if levels else (1, 2, 5)))
+            places = (1, 3) if levels else (1, 2, 5)
+            ruler.set_major_locator(FixedLocator(points[x].unique()) if exact else LogLocator(subs=places))
             ruler.set_major_formatter("{x:g}")
             ruler.set_minor_locator(NullLocator())
     _legend_below(axes)
