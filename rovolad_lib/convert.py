@@ -223,8 +223,7 @@ class Converter:
 
 def _wave(item):
     """Return (S,) of a path or of a wave."""
-    if isinstance(item, torch.Tensor):
-        if item.dim() != 1:
-            raise ValueError(f"a wave is (S,), got shape {tuple(item.shape)}")
-        return item
-    return load(Path(item))
+    wave = item if isinstance(item, torch.Tensor) else load(item)
+    if wave.dim() != 1:
+        raise ValueError(f"a wave is (S,), got shape {tuple(wave.shape)}")
+    return wave

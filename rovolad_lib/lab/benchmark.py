@@ -21,24 +21,13 @@ def take_turns(calls, rounds=7, warmup=2, device="cpu"):
     calls: dict name -> function without arguments; rounds: rows of the result; warmup: uncounted rounds before.
     device: a GPU is waited for before each look at the clock. Returns a DataFrame (rounds, names) in s.
     """
-    wait = _waiting(device)
     rows = []
     for _ in tqdm(range(warmup + rounds), desc=", ".join(calls)[:40], mininterval=2.0):
-        row = {}
-        for name, call in calls.items():
-            wait()
-            start = time.perf_counter()
-            call()
-            wait()
-            row[name] = time.perf_counter() - start
-        rows.append(row)
+        watches = {name: Stopwatch(call, device) for name, call in calls.items()}
+        for watch in watches.values():
+            watch()
+        rows.append({name: watch.seconds for name, watch in watches.items()})
     return pd.DataFrame(rows[warmup:])
-
-
-def _waiting(device):
-    """Return a function that waits until a device has done what it was told."""
-    there = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}
-    return there.get(str(device).split(":")[0], lambda: None)
 
 
 def spread(values):
@@ -73,7 +62,8 @@ class Stopwatch:
     """
 
     def __init__(self, call, device="cpu"):
-        self.call, self.wait, self.seconds = call, _waiting(device), 0.0
+        waits = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}
+        self.call, self.wait, self.seconds = call, waits.get(str(device).split(":")[0], lambda: None), 0.0
 
     def __call__(self, *args, **kwargs):
         self.wait()

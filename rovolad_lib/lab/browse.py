@@ -76,7 +76,7 @@ def aligned(person, robot, frame_map, title=""):
     waves = {"person": person, "robot": robot}
     seconds = max(map(len, waves.values())) / SAMPLE_RATE
     size = {"nrows": 3, "ncols": 1, "figsize": (plots.WIDTH, 4.2), "height_ratios": (3, 1, 3)}
-    with plots.figure(3, "", None, **size) as (top, between, bottom):
+    with plots.figure(3, "", **size) as (top, between, bottom):
         for axis, (name, wave) in zip((top, bottom), waves.items(), strict=True):
             mel = log_mel(wave).numpy()  # (80, F)
             axis.imshow(mel, extent=(0, mel.shape[1] / 100, 0, 80), cmap="magma", origin="lower", aspect="auto")

@@ -41,9 +41,8 @@ class Data:
         corpus = self.table.corpus.mode()[0] if corpus is None else corpus
         table = self.table[self.table.corpus == corpus].reset_index(drop=True)
         if table.empty:
-            raise ValueError(
-                f"corpus {corpus!r} is not in {self.folder}; accepted: {', '.join(self.table.corpus.unique())}"
-            )
+            accepted = ", ".join(self.table.corpus.unique())
+            raise ValueError(f"corpus {corpus!r} is not in {self.folder}; accepted: {accepted}")
         return Data(table, self.folder, manifest.fingerprint(table), set(table.corpus) == {"demo"})
 
 

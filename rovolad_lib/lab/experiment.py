@@ -192,16 +192,9 @@ def experiment(study, encoded, chosen, p, results, device, further=None):
 
 def provenance(table):
     """Return where the training speech is from: corpus, sources, languages and licence, for a model's file."""
-    said = {
-        name: sorted(table[column].unique())
-        for name, column in (("sources", "source"), ("licences", "licence"), ("languages", "language"))
-    }
-    joined = {
-        "corpus": ", ".join(table.corpus.unique()),
-        "sources": ", ".join(said["sources"]),
-        "licence": ", ".join(said["licences"]),
-    }
-    return joined | {"languages": said["languages"]}
+    sources, licences, languages = (sorted(table[column].unique()) for column in ("source", "licence", "language"))
+    said = {"corpus": ", ".join(table.corpus.unique()), "sources": ", ".join(sources), "licence": ", ".join(licences)}
+    return said | {"languages": languages}
 
 
 def longest(encoded, most=192):

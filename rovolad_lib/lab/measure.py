@@ -6,11 +6,12 @@ from functools import partial
 import numpy
 import pandas
 import torch
+from seaborn.algorithms import bootstrap
 
 from rovolad_lib.convert import BOTH
 from rovolad_lib.lab import records, score
 from rovolad_lib.lab.setting import Setting
-from rovolad_lib.metrics import describe, intervals, signal, speaker, words
+from rovolad_lib.metrics import intervals, signal, speaker, words
 from rovolad_lib.metrics.frechet import frechet
 from rovolad_lib.speech import manifest
 
@@ -38,10 +39,9 @@ class Yardstick:
         scored = score.scores(waves, self.encoded, self.rows, self.judges).drop(columns="utterance")
         metrics = scored.mean().to_dict() | {"sharpness": signal.sharpness(waves, self.truth)}
         if len(waves) >= LEAST and self.judges:
-            made = {question: judge.predict(waves).features for question, judge in self.judges.items()}
-            for question, features in made.items():
-                metrics[f"frechet_{question}"] = frechet(features, self.features[question])
-            metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in made])
+            for question, judge in self.judges.items():
+                metrics[f"frechet_{question}"] = frechet(judge.predict(waves).features, self.features[question])
+            metrics["frechet"] = numpy.mean([metrics[f"frechet_{question}"] for question in self.judges])
         return metrics, scored
 
     def whole(self, waves):
@@ -57,12 +57,12 @@ class Yardstick:
         known = {name: intervals.interval(scored[name]) for name in scored}
         if "frechet" in metrics:
             both = torch.stack([judge.predict(waves).features for judge in self.judges.values()], dim=1)  # (N, judges, 32)
-            spread = 1.96 * intervals.bootstrap(self._far, both)
+            spread = 1.96 * bootstrap(both, n_boot=100, func=self._far, seed=0).std(ddof=1)
             known["frechet"] = [metrics["frechet"] - spread, metrics["frechet"] + spread]
         return metrics | scored.mean().to_dict() | self.voices(waves), known, scored
 
     def _far(self, features):
-        return sum(map(frechet, features.unbind(1), self.features.values())) / len(self.features)
+        return numpy.mean([frechet(features[:, k], real) for k, real in enumerate(self.features.values())])
 
     def voices(self, waves):
         """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing of few clips, or without it."""
@@ -76,12 +76,6 @@ class Yardstick:
         found = {"frechet_voice": frechet(speaker.embed(waves) @ axes, one @ axes)}
         found["speaker_similarity"] = float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())
         return found | ({"speaker_identified": float(right.mean())} if len(at) > 1 else {})
-
-    def units(self, metrics):
-        """Return {metric: {"unit", "better", "model"}}, a judge's own scores with its hash and its accuracy on real takes."""
-        own = {f"{question}_accuracy": judge.measured_by for question, judge in self.judges.items()}
-        own |= {f"frechet_{question}": judge.measured_by for question, judge in self.judges.items()}
-        return {name: describe(name, own.get(name)) for name in metrics}
 
 
 def counterparts(encoded, rows):
@@ -116,7 +110,7 @@ def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
             made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
             curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
     parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
-    return {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "curve": curve, "parts": parts}
+    return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "curve": curve, "parts": parts}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):
@@ -171,8 +165,8 @@ def anchors(study, encoded, parameters, recipe, heard, results):
         for run_id, name in ids.items():
             metrics, known, _ = yard.whole(spoken[name])
             record = {"study": study, "run_id": run_id, "parameters": kept | {"variant": name}, "data": data, "recipe": recipe}
-            record |= {"metrics": metrics, "units": yard.units(metrics), "intervals": known, "seconds": 0, "device": "cpu"}
-            records.save(record, results)
+            record |= {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known}
+            records.save(record | {"seconds": 0, "device": "cpu"}, results)
     frame = records.load(study, results)
     return frame[frame.run_id.isin(ids)].set_index("parameters.variant")
 
@@ -212,9 +206,10 @@ def points(frame, shown, metric):
 
     frame: of `runs`, of every budget; shown: those of its rows whose steps are shown, and whose variants alone are there;
     metric: name. Columns run, variant, steps, updates, seconds and the metric: a row has steps, of one run heard at each, or
-    updates and seconds, of one budget.
+    updates and seconds, of one budget and in the mean of its runs.
     """
-    rows = []
+    seconds = frame.groupby(["parameters.variant", "parameters.budget"], dropna=False)["seconds"].transform("mean")
+    frame, rows = frame.assign(seconds=seconds).sort_values("parameters.variant", kind="stable"), []
     for row in frame[frame["parameters.variant"].isin(shown["parameters.variant"])].to_dict("records"):
         named = {"run": row["run_id"], "variant": row["parameters.variant"]}
         rows.append(named | {"updates": row["steps"], "seconds": row["seconds"], metric: row[f"metrics.{metric}"]})

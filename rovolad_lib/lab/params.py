@@ -34,18 +34,6 @@ class Parameter:
     high: float = math.inf
 
 
-COMMON = {
-    "preset": Parameter("choice", "size of the run: seconds, minutes on two cores, a GPU", ("smoke", "small", "full")),
-    "corpora": Parameter("optional", "folder that holds the corpora"),
-    "corpus": Parameter("optional", "one corpus of the data, None is the one with most utterances"),
-    "data": Parameter("optional", "folder for audio and manifest, None is data/"),
-    "results": Parameter("optional", "folder for records and pictures, None is results/"),
-    "seed": Parameter("int", "seed of every random choice", low=0),
-    "device": Parameter("choice", "where tensors live", ("auto", "cpu", "cuda", "mps")),
-    "without": Parameter("optional", "a speaker left out of training, and scored"),
-    "force": Parameter("bool", "run again even if a finished run is there"),
-    "processes": Parameter("int", "worker processes, 0 is none beside this one", low=0),
-}
 STUDIED = {
     "pad": Parameter("choice", "where a short clip is padded", ("pre", "post", "even")),
     "mask": Parameter("choice", "padding hidden from the network", ("on", "off")),
@@ -60,11 +48,8 @@ STUDIED = {
     "context": Parameter("choice", "how the network hears the voice", ("none", "two_step", "channel", "cross")),
     "references": Parameter("int", "recordings that show the voice", (1, 2, 4, 8), 0),
     "description": Parameter("choice", "text that describes the voice", ("none", "minilm", "clip")),
-    "sampler": Parameter(
-        "choice",
-        "how diffusion steps",
-        ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun"),
-    ),
+    "sampler": Parameter("choice", "how diffusion steps",
+                         ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun")),
     "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear")),
     "scale": Parameter("float", "input scale of the clean latents", (0.1, 0.3, 0.5, 0.7, 1.0), 1e-3, 10.0),
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),
@@ -72,18 +57,25 @@ STUDIED = {
     "budget": Parameter("float", "times the preset's training steps", (0.125, 0.25, 0.5, 1.0, 8.0), 1e-3, 1e3),
     "takes": Parameter("choice", "every one to train on, or equally much of few or many speakers", ("every", "few", "many")),
 }
-STUDIO = {
+TABLE = {
+    "preset": Parameter("choice", "size of the run: seconds, minutes on two cores, a GPU", ("smoke", "small", "full")),
+    "corpora": Parameter("optional", "folder that holds the corpora"),
+    "corpus": Parameter("optional", "one corpus of the data, None is the one with most utterances"),
+    "data": Parameter("optional", "folder for audio and manifest, None is data/"),
+    "results": Parameter("optional", "folder for records and pictures, None is results/"),
+    "seed": Parameter("int", "seed of every random choice", low=0),
+    "device": Parameter("choice", "where tensors live", ("auto", "cpu", "cuda", "mps")),
+    "without": Parameter("optional", "a speaker left out of training, and scored"),
+    "force": Parameter("bool", "run again even if a finished run is there"),
+    "processes": Parameter("int", "worker processes, 0 is none beside this one", low=0),
     "text": Parameter("text", "what is said"),
     "language": Parameter("text", "language code of the text"),
     "reference": Parameter("optional", "recording of the voice, or a list of them"),
     "voice": Parameter("optional", "name of a shipped voice"),
     "model": Parameter("optional", "file of a denoiser, None takes the corpus' own or the shipped one"),
-}
-BROWSER = {
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),
-}
-TABLE = COMMON | STUDIED | STUDIO | BROWSER
+} | STUDIED
 
 
 class Parameters(SimpleNamespace):
@@ -132,25 +124,18 @@ def check(name, value):
     if name in STUDIED and value == "all":
         return value
     try:
-        return _COERCE[parameter.kind](value, parameter)
-    except (TypeError, ValueError, OverflowError):
+        return KINDS[parameter.kind][0](value, parameter)
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ParameterError(f"{name}={value!r}; accepted: {accepted(name)} ({parameter.meaning})") from None
 
 
 def accepted(name):
     """Return the accepted values of parameter `name` in words."""
     parameter = TABLE[name]
-    bounds = [f">= {parameter.low:g}"] if math.isfinite(parameter.low) else []
-    bounds += [f"<= {parameter.high:g}"] if math.isfinite(parameter.high) else []
-    words = {
-        "choice": ", ".join(map(str, parameter.values)),
-        "int": " ".join(["a whole number", *bounds]),
-        "float": " ".join(["a number", *bounds]),
-        "bool": "True, False",
-        "text": "text",
-        "optional": "text, a list of texts, None",
-    }[parameter.kind]
-    return words + (", all" if name in STUDIED else "")
+    limits = ((">=", parameter.low), ("<=", parameter.high))
+    words = [KINDS[parameter.kind][1] or ", ".join(parameter.values)]
+    words += [f"{sign} {limit:g}" for sign, limit in limits if math.isfinite(limit)]
+    return " ".join(words) + (", all" if name in STUDIED else "")
 
 
 def device(value):
@@ -215,10 +200,7 @@ def _number(value, parameter, kind=float):
 
 
 def _bool(value, parameter):
-    word = str(value).lower()
-    if word not in ("true", "false", "1", "0"):
-        raise ValueError
-    return word in ("true", "1")
+    return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
 
 
 def _text(value, parameter):
@@ -233,11 +215,11 @@ def _optional(value, parameter):
     return None if value in (None, "", "none", "None") else _text(value, parameter)
 
 
-_COERCE = {
-    "choice": _choice,
-    "int": partial(_number, kind=int),
-    "float": _number,
-    "bool": _bool,
-    "text": _text,
-    "optional": _optional,
+KINDS = {  # kind -> (the proper type of a value, what is accepted in words)
+    "choice": (_choice, ""),
+    "int": (partial(_number, kind=int), "a whole number"),
+    "float": (_number, "a number"),
+    "bool": (_bool, "True, False"),
+    "text": (_text, "text"),
+    "optional": (_optional, "text, a list of texts, None"),
 }

@@ -12,6 +12,7 @@ import torch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
 from rovolad_lib.files import replacing
+from rovolad_lib.speech.spectral import stft
 
 WIDTH = 9.0  # inches; GitHub shows a README picture about 900 pixels wide
 STYLE = {
@@ -26,16 +27,15 @@ STYLE = {
 }
 
 
-def study(frame, x, metrics, title, path=None, anchors=None, order=None):
+def study(frame, x, metrics, title, path=None, anchors=None):
     """Plot a study: a panel per metric, a row per setting, a point per run with its 95 % interval over the clips.
 
     A bar marks each setting's mean, a band around it one standard deviation over its runs.
     frame: of `records.group`, its name is printed below; the interval is 1.96 times `deviation.<metric>`, where known.
     x: name of the studied parameter, or a list of them; metrics: names without `metrics.`; title: the answer, computed.
     path: picture file or None; the plotted records go to a .csv of the same name beside it.
-    anchors: dict metric -> dict label -> value, drawn as dashed lines; order: all settings from the top, as their rows are
-    labelled, of which each keeps its place and colour in pictures of some of them (None: those there are, sorted).
-    Raises ValueError if the frame is empty or lacks a metric, or if the order lacks a setting.
+    anchors: dict metric -> dict label -> value, drawn as dashed lines.
+    Raises ValueError if the frame is empty or lacks a metric.
     """
     names = [x] if isinstance(x, str) else list(x)
     missing = [metric for metric in metrics if f"metrics.{metric}" not in frame]
@@ -45,10 +45,10 @@ def study(frame, x, metrics, title, path=None, anchors=None, order=None):
     columns = [f"parameters.{name}" for name in names]
     frame = frame.sort_values([*columns, *frame.columns.intersection(["parameters.seed"])])
     frame = frame.assign(setting=frame[columns].astype(str).agg(", ".join, axis=1))
-    inks = _inks(frame["setting"], list(frame["setting"].unique()) if order is None else order)
-    rows = {setting: frame[frame["setting"] == setting] for setting in inks if setting in set(frame["setting"])}
-    size = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows)))}
-    with figure(len(metrics), title, path, frame.attrs.get("group", ""), sharey=True, **size) as axes:
+    rows = dict(list(frame.groupby("setting", sort=False)))
+    inks = _inks(rows)
+    look = {"figsize": (WIDTH, 0.9 + -(-len(metrics) // 3) * (1.1 + 0.34 * len(rows))), "sharey": True}
+    with figure(len(metrics), title, path, frame.drop(columns="setting"), frame.attrs.get("group", ""), **look) as axes:
         for axis, metric in zip(axes, metrics, strict=True):
             axis.use_sticky_edges = False  # a band keeps its distance from the frame
             for place, (setting, runs) in enumerate(rows.items()):
@@ -61,8 +61,6 @@ def study(frame, x, metrics, title, path=None, anchors=None, order=None):
             axis.set(xlabel=unit[0] if len(unit) else "", ylim=(len(rows) - 0.5, -0.5))
             axis.set_yticks(range(len(rows)), rows)
             axis.grid(axis="x"), axis.grid(axis="y", visible=False)
-    if path is not None:
-        _save(frame.drop(columns="setting"), path)
 
 
 def _runs(axis, place, runs, metric, ink):
@@ -78,56 +76,23 @@ def _runs(axis, place, runs, metric, ink):
         axis.hlines(heights, values - half, values + half, color=ink, linewidth=1.5)
 
 
-def curves(table, xs, y, hue, title, path=None, order=None, log=()):
+def curves(table, xs, y, hue, title, path=None, log=()):
     """Plot a score against updates, seconds or steps: one panel per column of `xs`, a line per variant.
 
-    A line joins the means over runs of their first points, second points and so on; the band spans all runs.
-    table: DataFrame with the columns `run`, y, hue and xs; a row is a point in the panels whose x it has. title: the
-    answer, computed; path: picture file or None, the table goes to a .csv of the same name beside it.
-    order: all variants, of which each keeps its colour in pictures of some of them (None: those there are, sorted);
-    log: names of columns on logarithmic axes.
+    A line joins the means at each x; the band spans all rows there.
+    table: DataFrame with the columns y, hue and xs; a row is a point in the panels whose x it has. title: the answer,
+    computed; path: picture file or None, the table goes to a .csv of the same name beside it; log: names of columns on
+    logarithmic axes.
     """
-    inks = _inks(table[hue], sorted(table[hue].unique()) if order is None else order)
-    with figure(len(xs), title, path, sharey=True) as axes:
+    with figure(len(xs), title, path, table, sharey=True) as axes:
+        _lines(axes, table, [(x, y) for x in xs], hue, log, ("pi", 100))
         for axis, x in zip(axes, xs, strict=True):
-            points = table.dropna(subset=[x, y]).sort_values(x)
-            points = points.assign(point=points.groupby([hue, "run"]).cumcount())
-            for variant in [name for name in inks if name in set(points[hue])]:
-                part = points[points[hue] == variant].groupby("point")
-                middle, scores = part[x].mean(), part[y]
-                axis.plot(middle, scores.mean(), color=inks[variant], marker="o", markersize=4, label=variant)
-                axis.fill_between(middle, scores.min(), scores.max(), color=inks[variant], alpha=0.18, linewidth=0)
             axis.set(xlabel=x.replace("_", " "), ylabel=y.replace("_", " ") if axis is axes[0] else "")
-            for ruler in [ruler for ruler, name in ((axis.xaxis, x), (axis.yaxis, y)) if name in log]:
-                axis.set(**{f"{ruler.axis_name}scale": "log"})
-                ruler.set_major_locator(FixedLocator(points[x].unique()) if ruler is axis.xaxis else LogLocator(subs=(1, 2, 5)))
-                ruler.set_major_formatter("{x:g}")
-                ruler.set_minor_locator(NullLocator())
-        _legend_below(axes)
-    if path is not None:
-        _save(table, path)
-
-
-def bars(table, x, hue, metrics, title, path=None):
-    """Plot one panel of bars per metric: means over rows with 95 % bootstrap intervals.
-
-    table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
-    computed; path: picture file or None, the means go to a .csv of the same name beside it.
-    """
-    with figure(len(metrics), title, path) as axes:
-        for axis, metric in zip(axes, metrics, strict=True):
-            sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
-            axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
-            plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
-        axes[0].get_legend().remove()
-        _legend_below(axes)
-    if path is not None:
-        _save(table.groupby([x, hue], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
 def lines(table, x, y, hue, title, path=None):
-    """Plot `curves` of one panel on logarithmic axes, one row of the table a point; equal powers of x are parallel lines."""
-    curves(table.assign(run=0), [x], y, hue, title, path, order=list(dict.fromkeys(table[hue])), log=(x, y))
+    """Plot `curves` of one panel on logarithmic axes; equal powers of x are parallel lines."""
+    curves(table, [x], y, hue, title, path, log=(x, y))
 
 
 def growth(table, x, metrics, hue, title, path=None):
@@ -137,40 +102,62 @@ def growth(table, x, metrics, hue, title, path=None):
     a level, drawn across. metrics, hue: names of columns; title: the answer, computed; path: picture file or None, the means
     go to a .csv of the same name beside it.
     """
-    inks = dict(zip(table[hue].unique(), sns.color_palette("colorblind"), strict=False))
-    with figure(len(metrics), title, path) as axes:
+    means = table.groupby([hue, x], sort=False)[metrics].mean().round(4).reset_index()
+    with figure(len(metrics), title, path, means) as axes:
+        _lines(axes, table, [(x, metric) for metric in metrics], hue, (x,), ("ci", 95), levels=True)
         for axis, metric in zip(axes, metrics, strict=True):
-            for name, part in table.groupby(hue, sort=False):
-                if part[x].nunique() == 1:
-                    axis.axhline(part[metric].mean(), color=inks[name], linestyle="--", label=name)
-                else:
-                    sns.lineplot(part, x=x, y=metric, ax=axis, color=inks[name], marker="o", label=name, legend=False, seed=0)
-            axis.set(title=metric.replace("_", " "), ylabel="", xlabel=x)
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.minorticks_off()
+            axis.set(title=metric.replace("_", " "), xlabel=x, ylabel="")
+
+
+def _lines(axes, table, columns, hue, log, errorbar, levels=False):
+    """Draw a line per value of `hue` on each axis; columns: its (x, y); log, errorbar, levels: see `curves` and `growth`."""
+    inks = _inks(table[hue].unique())
+    for axis, (x, y) in zip(axes, columns, strict=True):
+        points = table.dropna(subset=[x, y])
+        for name, part in points.groupby(hue, sort=False):
+            if levels and part[x].nunique() == 1:
+                axis.axhline(part[y].mean(), color=inks[name], linestyle="--", label=name)
+            else:
+                look = {"color": inks[name], "marker": "o", "errorbar": errorbar, "label": name, "legend": False, "seed": 0}
+                sns.lineplot(part, x=x, y=y, ax=axis, **look)
+        for ruler in [ruler for ruler, name in ((axis.xaxis, x), (axis.yaxis, y)) if name in log]:
+            axis.set(**{f"{ruler.axis_name}scale": "log"})
+            exact = ruler is axis.xaxis and not levels
+            places = (1, 3) if levels else (1, 2, 5)
+            ruler.set_major_locator(FixedLocator(points[x].unique()) if exact else LogLocator(subs=places))
+            ruler.set_major_formatter("{x:g}")
+            ruler.set_minor_locator(NullLocator())
+    _legend_below(axes)
+
+
+def bars(table, x, hue, metrics, title, path=None):
+    """Plot one panel of bars per metric: means over rows with 95 % bootstrap intervals.
+
+    table: DataFrame of single scores; x, hue: names of its columns; metrics: names of its columns; title: the answer,
+    computed; path: picture file or None, the means go to a .csv of the same name beside it.
+    """
+    means = table.groupby([x, hue], sort=False)[metrics].mean().round(4).reset_index()
+    with figure(len(metrics), title, path, means) as axes:
+        for axis, metric in zip(axes, metrics, strict=True):
+            sns.barplot(table, x=x, y=metric, hue=hue, ax=axis, palette="colorblind", legend=axis is axes[0], seed=0)
+            axis.set(title=metric.replace("_", " "), xlabel="", ylabel="")
+            plt.setp(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        axes[0].get_legend().remove()
         _legend_below(axes)
-    if path is not None:
-        _save(table.groupby([hue, x], sort=False)[metrics].mean().round(4).reset_index(), path)
 
 
-def spectrograms(waves, path=None, sample_rate=16000, title=""):
+def spectrograms(waves, path=None, title=""):
     """Plot spectrograms side by side on one scale, 80 dB deep.
 
-    waves: dict name -> (S,) wave; path: picture file or None; sample_rate: in Hz.
+    waves: dict name -> (S,) wave at 16 kHz; path: picture file or None.
     """
-    decibels = {}
-    for name, wave in waves.items():
-        wave = torch.as_tensor(wave, dtype=torch.float32).detach().cpu()  # (S,)
-        spectrum = torch.stft(wave, 640, 160, window=torch.hann_window(640), pad_mode="constant", return_complex=True)
-        decibels[name] = 20 * spectrum.abs().clamp(min=1e-5).log10()  # (321, S // 160 + 1)
+    spectra = {name: stft(torch.as_tensor(wave).detach().cpu()).abs().T for name, wave in waves.items()}  # (B, F)
+    decibels = {name: 20 * magnitude.clamp(min=1e-5).log10() for name, magnitude in spectra.items()}
     loudest = max(values.max().item() for values in decibels.values())
     with figure(len(waves), title, path) as axes:
         for axis, (name, values) in zip(axes, decibels.items(), strict=True):
-            extent = (0, values.shape[1] * 160 / sample_rate, 0, sample_rate / 2000)
-            limits = {"vmin": loudest - 80, "vmax": loudest}
-            axis.imshow(values.numpy(), extent=extent, cmap="magma", origin="lower", aspect="auto", **limits)
+            look = {"extent": (0, values.shape[1] / 100, 0, 8), "vmin": loudest - 80, "vmax": loudest}
+            axis.imshow(values.numpy(), cmap="magma", origin="lower", aspect="auto", **look)
             axis.grid(False)
             axis.set(title=name, xlabel="time (s)", ylabel="frequency (kHz)")
 
@@ -211,27 +198,19 @@ def corpora(summary, utterances, gate, title, path=None):
             axis.set(yticks=lines, yticklabels=order if number % 3 == 0 else [], ylim=(len(order) - 0.5, -0.5))
 
 
-def training_curve(log, path=None, title="training"):
-    """Plot a training log, one panel per column.
-
-    log: CSV file or DataFrame with a column `step`; every other numeric column but seconds and lr is drawn.
-    """
-    frame = log if isinstance(log, pd.DataFrame) else pd.read_csv(log, encoding="utf-8")
-    if "step" not in frame:
-        raise ValueError(f"a training log has a column 'step', this one has {list(frame)}")
-    names = [name for name in frame.select_dtypes("number") if name not in ("step", "seconds", "lr")]
-    with figure(len(names), title, path) as axes:
-        for axis, name in zip(axes, names, strict=True):
-            rows = frame[["step", name]].dropna()  # validation figures stand in few rows
-            axis.plot(rows["step"], rows[name], color=sns.color_palette("colorblind")[0])
+def training_curve(log):
+    """Plot a training's log, a CSV file, against its column `step`: every other numeric column but seconds and lr."""
+    frame = pd.read_csv(log, encoding="utf-8").set_index("step").select_dtypes("number")
+    frame = frame.drop(columns=["seconds", "lr"], errors="ignore")
+    with figure(frame.shape[1], "training") as axes:
+        for axis, name in zip(axes, frame, strict=True):
+            axis.plot(frame[name].dropna(), color=sns.color_palette("colorblind")[0])  # validation figures stand in few rows
             axis.set(title=name.replace("_", " "), xlabel="step")
 
 
-def _inks(variants, order):
-    """Return dict variant -> colour of all in `order`; ValueError if it lacks one of the variants."""
-    if lost := sorted(set(variants) - set(order)):
-        raise ValueError(f"order {list(order)} lacks {lost}; accepted: a list of all variants")
-    return dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
+def _inks(names):
+    """Return dict name -> colour."""
+    return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
 def _legend_below(axes):
@@ -241,17 +220,12 @@ def _legend_below(axes):
     axes[0].figure.legend(known.values(), known.keys(), **look)
 
 
-def _save(table, path):
-    """Write a plotted table beside its picture."""
-    with replacing(Path(path).with_suffix(".csv")) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")
-
-
 @contextmanager
-def figure(panels, title, path, footer="", **options):
+def figure(panels, title, path=None, table=None, footer="", **options):
     """Yield a list of axes, at most three a row; then save to path, and leave the figure open for the notebook.
 
-    options: of `plt.subplots`, in the place of the house's.
+    path: picture file or None; table: what is drawn, for a .csv of the same name beside it; footer: printed below; options: of
+    `plt.subplots`, in the place of the house's.
     """
     columns = min(panels, 3)
     rows = -(-panels // columns)
@@ -266,3 +240,6 @@ def figure(panels, title, path, footer="", **options):
         if path is not None:
             with replacing(path) as temporary:
                 figure.savefig(temporary)
+    if path is not None and table is not None:
+        with replacing(Path(path).with_suffix(".csv")) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n", float_format="%.6g")

@@ -29,26 +29,17 @@ def marks(steps):
 DENOISER = {
     "smoke": {
         "model": {"width": 32, "depth": 1, "heads": 2},
-        "batch": 16,
-        "frames": 800,
-        "budget": {"steps": 20},
-        "lr": 1e-3,
+        "batch": 16, "frames": 800, "budget": {"steps": 20}, "lr": 1e-3,
     },
     "small": {
         "model": {"width": 192, "depth": 6, "heads": 4},
-        "batch": 64,
-        "frames": 2200,
-        "budget": {"steps": 2000},
-        "lr": 1e-3,
+        "batch": 64, "frames": 2200, "budget": {"steps": 2000}, "lr": 1e-3,
     },
     "full": {
         "model": {"width": 384, "depth": 10, "heads": 6},
-        "batch": 256,
-        "frames": 16000,
-        "budget": {"steps": 30000},
-        "lr": 5e-4,
+        "batch": 256, "frames": 16000, "budget": {"steps": 30000}, "lr": 5e-4,
     },
-}
+}  # fmt: skip
 REHEARSAL = {"budget": {"seconds": 180}}  # on the demo corpus `small` shows that all works, it answers nothing
 
 

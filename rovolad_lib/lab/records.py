@@ -27,7 +27,7 @@ def run_id(study, parameters, fingerprint, recipe):
     recipe: dict package -> RECIPE integer of the code that the run uses.
     """
     deciding = {name: value for name, value in parameters.items() if name not in NO_EFFECT}
-    text = json.dumps([study, deciding, fingerprint, recipe], default=_plain, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(_plain([study, deciding, fingerprint, recipe]), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
 
@@ -48,8 +48,7 @@ def save(record, results):
     versions, commit and when are filled in, folders left out. A figure that is not finite is written as null.
     results: folder. Raises ValueError if a key is missing or study or run_id cannot name a file.
     """
-    missing = [key for key in REQUIRED if key not in record]
-    if missing:
+    if missing := [key for key in REQUIRED if key not in record]:
         raise ValueError(f"record lacks {', '.join(missing)}; needed: {', '.join(REQUIRED)}")
     if not {"fingerprint", "demo"} <= record["data"].keys() or "preset" not in record["parameters"]:
         raise ValueError("record lacks data.fingerprint, data.demo or parameters.preset, by which records are grouped")
@@ -59,7 +58,7 @@ def save(record, results):
     filled = {"versions": versions(), "commit": commit(), "when": datetime.now(UTC).isoformat(timespec="seconds")}
     path = Path(results) / "records" / record["study"] / f"{record['run_id']}.json"
     filled |= record | {"parameters": {k: v for k, v in record["parameters"].items() if k not in PLACES}}
-    text = json.dumps(_finite(filled), default=_plain, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(filled), indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
@@ -71,13 +70,13 @@ def load(study, results=RESULTS):
     study: str; results: folder, in which there may be no record yet (then the table is empty).
     Raises ValueError that names the file if one cannot be read.
     """
-    rows = []
+    found = []
     for path in sorted((Path(results) / "records" / study).glob("*.json")):
         try:
-            rows.append(_flat(json.loads(path.read_text(encoding="utf-8"))))
-        except (ValueError, AttributeError) as error:
+            found.append(dict(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is not a record: {error}; delete it and run its notebook again") from error
-    frame = pd.DataFrame(rows or None, columns=None if rows else ["study", "run_id"])
+    frame = pd.json_normalize(found) if found else pd.DataFrame(columns=["study", "run_id"])
     for column in frame.columns[frame.columns.str.startswith("metrics.")]:
         frame[column] = pd.to_numeric(frame[column])
     return frame
@@ -91,7 +90,7 @@ def group(frame, varied, demo=False):
     Of several such groups, the one with most combinations of the varied values, then most records, then the newest.
     Its name stands in `.attrs["group"]` of the result, which is empty where no record fits.
     """
-    if frame.empty:
+    if frame.empty:  # without columns
         return frame
     rehearsal = frame["data.demo"].astype(bool) | (frame["parameters.preset"] == "smoke")
     frame = frame[rehearsal == demo]
@@ -129,29 +128,17 @@ def commit():
 def _keys(frame, columns):
     """Return a Series with one JSON text per row of the columns' values; lists and missing values compare well so."""
     rows = frame.reindex(columns=columns).to_dict("records")
-    return pd.Series([json.dumps(_finite(row), default=_plain) for row in rows], index=frame.index, dtype=object)
-
-
-def _flat(record, prefix=""):
-    flat = {}
-    for key, value in record.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if hasattr(value, "item"):  # a figure from numpy or torch
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return pd.Series([json.dumps(_plain(row)) for row in rows], index=frame.index, dtype=object)
 
 
 def _plain(value):
+    """Return a value as JSON knows it, a figure that is not finite as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     if isinstance(value, Path):
         return value.as_posix()
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no place in a record")
+    if hasattr(value, "item"):  # a figure from numpy or torch
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -95,13 +95,10 @@ def context(encoded, i, references):
     references: how many, at random but the same in every run; T2 is at most what the converter hears, 0 for none.
     """
     table = encoded.data.table
-    others = table.index[
-        (table.speaker == table.speaker[i]) & (table.split == table.split[i]) & (table.text != table.text[i])
-    ]
+    own = table[(table.speaker == table.speaker[i]) & (table.split == table.split[i])]
+    others = own.index[own.text != table.text[i]]
     if references and not len(others):
-        raise ValueError(
-            f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}"
-        )
+        raise ValueError(f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}")
     random = torch.Generator().manual_seed(int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
     none = encoded.latents[int(i)][0][:, :0]
@@ -176,7 +173,11 @@ def copying(waves, encoded, rows, most=1000):
     return signal.copying(waves, reconstruction(encoded, rows), reconstruction(encoded, chosen))
 
 
-def units(scored, heard):
-    """Return {metric: {"unit", "better", "model"}} for the columns of `scores`, as records keep them."""
-    named = {f"{question}_accuracy": one.measured_by for question, one in heard.items() if one is not None}
-    return {name: describe(name, named.get(name)) for name in scored.columns if name != "utterance"}
+def units(metrics, heard):
+    """Return {metric: {"unit", "better", "model"}} as records keep them, a judge's own scores with its hash and its accuracy.
+
+    metrics: their names, or what has them as columns or keys; heard: as for `scores`.
+    """
+    own = {question: one.measured_by for question, one in heard.items() if one is not None}
+    named = {name: by for question, by in own.items() for name in (f"{question}_accuracy", f"frechet_{question}")}
+    return {name: describe(name, named.get(name)) for name in metrics}

@@ -67,15 +67,12 @@ def jobs(found, text="", language="en", voice=None, reference=None):
 
 def held_out(found):
     """Return one job a voice: its own first recording of `found` is the text, its others are the references."""
-    jobs = []
-    for name, (first, *others) in found.items():
-        row, own = first
-        references = [w for other, w in others if other.text != row.text]
-        if references:
-            jobs.append(
-                {"text": row.text, "language": row.language, "voice": name, "references": references, "own": own}
-            )
-    return jobs
+    jobs = [
+        {"text": row.text, "language": row.language, "voice": name, "own": own,
+         "references": [wave for other, wave in others if other.text != row.text]}
+        for name, ((row, own), *others) in found.items()
+    ]  # fmt: skip
+    return [job for job in jobs if job["references"]]
 
 
 def panel(converter, found):

@@ -1,5 +1,6 @@
 """Scores of speech, each with its unit, its better direction and the model that measures it."""
 
+import importlib
 import importlib.metadata
 from typing import NamedTuple
 
@@ -43,6 +44,15 @@ UNITS = {
     "speaker_similarity": Unit("cosine, -1 to 1", "higher", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
     "eer": Unit("share of pairs", "none", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
 }
+
+
+def extra(module, name="metrics"):
+    """Return an optional module; ImportError tells the extra `name` that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        remedy = f"pip install 'rovolad[{name}]' (pesq and resemblyzer need a C compiler)"
+        raise ImportError(f"{module} is missing ({error}): {remedy}") from error
 
 
 def describe(name, judge=None):

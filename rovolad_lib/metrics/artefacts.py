@@ -2,6 +2,7 @@
 
 from tqdm.auto import tqdm
 
+from rovolad_lib.metrics import extra
 from rovolad_lib.speech.audio import SAMPLE_RATE
 
 
@@ -11,9 +12,6 @@ def mean_opinion(waves):
     waves: (S,) at 16 kHz; 4 s of a core each. It hears noise and breaks, and does not tell a robot from a person.
     Errors: ImportError without the extra `opinion`. source: Reddy 2022 (P.835), model of the package speechmos.
     """
-    try:
-        from speechmos import dnsmos
-    except ImportError as error:
-        raise ImportError(f"DNSMOS is missing ({error}): pip install 'rovolad[opinion]'") from error
+    dnsmos = extra("speechmos.dnsmos", "opinion")
     heard = tqdm(waves, desc="DNSMOS", mininterval=2.0)
     return [float(dnsmos.run(wave.clamp(-1, 1).numpy(), SAMPLE_RATE)["ovrl_mos"]) for wave in heard]

@@ -1,33 +1,23 @@
-"""How sure a figure is: its spread over clips, and the ratio of two over the seeds."""
+"""How sure a figure is: its interval over clips, and the ratio of two over the seeds."""
 
 import math
 
 import numpy
 import torch
-from seaborn.algorithms import bootstrap as resampled
+from seaborn.algorithms import bootstrap
 
 # two-sided 95 % points of Student's t by degrees of freedom; source: tables, e.g. NIST/SEMATECH e-Handbook, 1.3.6.7.2
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 MARGIN = 1.25  # figures within a fifth of each other count as the same
 
 
-def bootstrap(statistic, values, draws=100, seed=0):
-    """Return the standard deviation of statistic(values) over resampled rows, as a float.
-
-    statistic: (n, ...) -> number; values: tensor (n, ...), a row a clip; source: Efron 1979.
-    """
-    random = torch.Generator().manual_seed(seed)
-    picked = torch.randint(len(values), (draws, len(values)), generator=random)
-    return float(torch.tensor([float(statistic(values[rows])) for rows in picked], dtype=torch.float64).std())
-
-
-def interval(scores, seed=0, rounds=2000):
+def interval(scores):
     """Return [low, high], the 95 % percentile bootstrap interval of the mean of (N,) scores; nan are left out."""
     scores = numpy.asarray(scores, dtype=float)
     scores = scores[numpy.isfinite(scores)]
     if not len(scores):
         return [math.nan, math.nan]
-    return numpy.percentile(resampled(scores, n_boot=rounds, seed=seed), [2.5, 97.5]).tolist()
+    return numpy.percentile(bootstrap(scores, n_boot=2000, seed=0), [2.5, 97.5]).tolist()
 
 
 def ratio(a, b):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
@@ -20,7 +20,7 @@ from rovolad_lib.files import replacing, sha256
 from rovolad_lib.speech import audio
 from rovolad_lib.speech.spectral import HOP
 
-MELS = 80
+MELS, WIDTH, FEATURES = 80, 96, 32
 FLOOR = audio.MEL_FLOOR
 SILENCE = math.log(FLOOR)
 TRIM_DB = 35.0
@@ -47,35 +47,31 @@ class Block(nn.Module):
         self.mix = nn.Sequential(nn.Conv1d(width, 2 * width, 1), nn.GELU(), nn.Conv1d(2 * width, width, 1))
 
     def forward(self, x, mask):
-        h = (
-            self.norm(x.transpose(1, 2)).transpose(1, 2) * mask
-        )  # (N, W, F); zeros beyond the end, as the convolution pads
+        h = self.norm(x.transpose(1, 2)).transpose(1, 2) * mask  # (N, W, F); zeros beyond the end, as the convolution pads
         return x + self.mix(self.spread(h))
 
 
 class Judge(nn.Module):
     """A classifier of waves into `classes`.
 
-    classes: distinct strings, at least two; width: channels; features: size of the penultimate layer, in which Fréchet
-    distances are measured. After `load`, `sha256` is the file's hash and `report` the facts saved with it (its accuracy
-    on real takes).
+    classes: distinct strings, at least two. Fréchet distances are measured in the penultimate layer, of FEATURES. After `load`,
+    `sha256` is the file's hash and `report` the facts saved with it (its accuracy on real takes).
     """
 
-    def __init__(self, classes, width=96, features=32):
+    def __init__(self, classes):
         super().__init__()
         self.classes = [str(name) for name in classes]
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes: got {self.classes}; accepted: at least two distinct names")
-        self.settings = {"width": width, "features": features}
         self.sha256, self.report = None, {}
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("scale", torch.ones(()))
-        self.first = nn.Conv1d(MELS, width, 5, stride=2, padding=2)
-        self.blocks = nn.ModuleList([Block(width, dilation) for dilation in (1, 2, 4, 8)])
+        self.first = nn.Conv1d(MELS, WIDTH, 5, stride=2, padding=2)
+        self.blocks = nn.ModuleList([Block(WIDTH, dilation) for dilation in (1, 2, 4, 8)])
         self.drop = nn.Dropout(0.2)
-        self.feature = nn.Linear(2 * width, features)
-        self.standard = nn.BatchNorm1d(features, affine=False)
-        self.last = nn.Linear(features, len(self.classes))
+        self.feature = nn.Linear(2 * WIDTH, FEATURES)
+        self.standard = nn.BatchNorm1d(FEATURES, affine=False)
+        self.last = nn.Linear(FEATURES, len(self.classes))
 
     def forward(self, mel, mask):
         """Return logits (N, C) and features (N, 32) of log-mels (N, 80, F), mask (N, F) True on real frames."""
@@ -101,7 +97,6 @@ class Judge(nn.Module):
     @torch.no_grad()
     def predict(self, waves, batch=64):
         """Return the Verdict on N waves (S,) at 16 kHz; no wave, an empty one or another shape is a ValueError."""
-        was_training = self.training
         self.eval()
         mels = [hear(wave) for wave in waves]
         if not mels:
@@ -109,21 +104,19 @@ class Judge(nn.Module):
         padded = [_pad(mels[i : i + batch]) for i in range(0, len(mels), batch)]
         parts = [self(mel.to(self.centre.device), mask.to(self.centre.device)) for mel, mask in padded]
         logits, features = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-        self.train(was_training)
         return Verdict([self.classes[i] for i in logits.argmax(-1).tolist()], logits.softmax(-1), features)
 
     def accuracy(self, waves, labels):
         """Return the share of N waves (S,) whose true label, of `labels` [N], the judge finds."""
-        labels = _checked(labels, self.classes, len(waves))
         found = self.predict(waves).labels
-        return sum(a == b for a, b in zip(labels, found, strict=True)) / len(labels)
+        return sum(str(a) == b for a, b in zip(labels, found, strict=True)) / len(found)
 
     def save(self, path, **report):
         """Write the judge as safetensors.
 
         report: facts kept with it: question="text", accuracy=.992 on real validation takes, clips=250, ...
         """
-        facts = {"classes": self.classes, "settings": self.settings, "report": {**self.report, **report}}
+        facts = {"classes": self.classes, "report": {**self.report, **report}}
         with replacing(path) as temporary:
             weights = {name: value.contiguous() for name, value in self.state_dict().items()}
             save_file(weights, temporary, {"judge": json.dumps(facts)})
@@ -136,10 +129,9 @@ class Judge(nn.Module):
             facts = (file.metadata() or {}).get("judge")
             if facts is None:
                 raise ValueError(f"{path}: no judge in this file; accepted: a safetensors file written by Judge.save")
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
         facts = json.loads(facts)
-        judge = cls(facts["classes"], **facts["settings"])
-        judge.load_state_dict(weights)
+        judge = cls(facts["classes"])
+        judge.load_state_dict(load_file(path))
         judge.report, judge.sha256 = facts["report"], sha256(path)
         return judge.eval().requires_grad_(False)
 
@@ -157,17 +149,15 @@ def hear(wave):
     return mel[:, max(0, start - MARGIN) : end + MARGIN]
 
 
-def train(waves, labels, seed=0, steps=500, batch=64, rate=3e-3, classes=None, longest_s=None):
+def train(waves, labels, seed=0, steps=500, batch=64, rate=3e-3, longest_s=None):
     """Train a judge on real takes.
 
-    waves: N tensors (S,) at 16 kHz; labels: N strings; classes: the order of the answers (None: sorted labels);
-    longest_s: seconds of a random stretch of each clip heard in one step (None: all; for speakers 1.5 s is faster and
-    no worse). The same arguments give the same judge on the same machine. Returns it frozen; `judge.save(path, ...)`
-    keeps it.
+    waves: N tensors (S,) at 16 kHz; labels: N strings; longest_s: seconds of a random stretch of each clip heard in one step
+    (None: all; for speakers 1.5 s is faster and no worse). The same arguments give the same judge on the same machine. Returns
+    it frozen; `judge.save(path, ...)` keeps it.
     """
-    classes = sorted(set(map(str, labels))) if classes is None else list(map(str, classes))
-    answers = torch.tensor([classes.index(label) for label in _checked(labels, classes, len(waves))])
-    mels = [hear(wave) for wave in waves]
+    classes = sorted(set(map(str, labels)))
+    mels, answers = zip(*((hear(w), classes.index(str(label))) for w, label in zip(waves, labels, strict=True)), strict=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = Judge(classes)
@@ -179,7 +169,7 @@ def train(waves, labels, seed=0, steps=500, batch=64, rate=3e-3, classes=None, l
         for step in range(steps):
             chosen = order[step * batch : (step + 1) * batch]
             logits, _ = judge(*augment(*_pad([_stretch(mels[i], longest_s) for i in chosen])))
-            loss = functional.cross_entropy(logits, answers[chosen], label_smoothing=0.05)
+            loss = functional.cross_entropy(logits, torch.tensor([answers[i] for i in chosen]), label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -227,12 +217,3 @@ def _pad(mels):
     longest = int(lengths.max())
     padded = torch.stack([functional.pad(mel, (0, longest - mel.shape[-1]), value=SILENCE) for mel in mels])
     return padded, torch.arange(longest)[None] < lengths[:, None]  # (N, 80, F), (N, F)
-
-
-def _checked(labels, classes, count):
-    labels = [str(label) for label in labels]
-    if len(labels) != count or not count:
-        raise ValueError(f"got {count} waves and {len(labels)} labels; accepted: as many labels as waves, at least one")
-    if unknown := set(labels) - set(classes):
-        raise ValueError(f"labels: got {sorted(unknown)}; accepted: {list(classes)}")
-    return labels

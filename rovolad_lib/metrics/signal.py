@@ -4,12 +4,12 @@ import importlib.util
 import itertools
 import math
 import warnings
-from typing import NamedTuple
 
 import numpy
 import pandas
 import torch
 
+from rovolad_lib.metrics import extra
 from rovolad_lib.metrics.pitch import f0
 from rovolad_lib.speech import audio
 from rovolad_lib.speech.spectral import HOP
@@ -20,23 +20,12 @@ CEPSTRA = 13
 CELLS = 32  # frames to which `nearest` brings a clip
 
 
-class LogF0(NamedTuple):
-    """Correlation of log F0 over frames voiced in both (nan below 10 of them); voicing error as a share of frames."""
-
-    correlation: float
-    voicing_error: float
-
-
 def pesq_wb(reference, degraded):
     """Return wide-band PESQ (P.862.2), 1 to 4.64, of a wave against its reference of the same timing.
 
     errors: ImportError without the extra `metrics`; ValueError where PESQ finds no speech or less than 0.25 s.
     """
-    try:
-        import pesq
-    except ImportError as error:
-        raise ImportError(f"PESQ is missing ({error}): pip install 'rovolad[metrics]' (needs a C compiler)") from error
-    reference, degraded = _same_length(reference, degraded)
+    pesq, (reference, degraded) = extra("pesq"), _same_length(reference, degraded)
     try:
         return float(pesq.pesq(audio.SAMPLE_RATE, reference.numpy(), degraded.numpy(), "wb"))
     except pesq.PesqError as error:
@@ -49,11 +38,7 @@ def stoi(reference, degraded):
     errors: ImportError without the extra `metrics`; ValueError below about 0.4 s of speech, where it is not defined.
     source: Taal 2011.
     """
-    try:
-        import pystoi
-    except ImportError as error:
-        raise ImportError(f"STOI is missing ({error}): pip install 'rovolad[metrics]'") from error
-    reference, degraded = _same_length(reference, degraded)
+    pystoi, (reference, degraded) = extra("pystoi"), _same_length(reference, degraded)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)  # pystoi warns and returns 1e-5 where it has too little to go on
         try:
@@ -75,8 +60,7 @@ def reconstruction(truth, made):
     said.
     """
     measures = {"pesq_wb": ("pesq", pesq_wb), "stoi": ("pystoi", stoi), "log_mel_l1": ("numpy", log_mel_l1)}
-    missing = [name for name, (package, _) in measures.items() if importlib.util.find_spec(package) is None]
-    if missing:
+    if missing := [name for name, (package, _) in measures.items() if importlib.util.find_spec(package) is None]:
         print(f"without {', '.join(missing)}: the extra `metrics` is not installed")
     scored = {name: measure for name, (_, measure) in measures.items() if name not in missing}
     pairs = list(zip(truth, made, strict=True))
@@ -109,13 +93,16 @@ def cepstra(mel):
 
 
 def log_f0(reference, generated):
-    """Return LogF0(correlation, voicing_error) of a generated wave against a true take, paired by warping."""
+    """Return how far the pitch of a generated wave is that of a true take, paired by warping, as two floats.
+
+    The correlation of log F0 over frames voiced in both (nan below 10 of them); the share of frames voiced in one alone.
+    """
     _, path = warp(_cepstral_distances(reference, generated))  # cepstra hardly know the pitch
     a, b = (f0(_speech(wave))[path[:, side]] for side, wave in enumerate((reference, generated)))
     both = (a > 0) & (b > 0)
     varies = both.sum() >= 10 and a[both].min() < a[both].max() and b[both].min() < b[both].max()
     correlation = torch.corrcoef(torch.stack([a[both], b[both]]).log())[0, 1] if varies else math.nan
-    return LogF0(float(correlation), float(((a > 0) != (b > 0)).float().mean()))
+    return float(correlation), float(((a > 0) != (b > 0)).float().mean())
 
 
 def sharpness(generated, real):

@@ -1,21 +1,15 @@
 """Does it sound like the same person? Resemblyzer embeddings, their similarity, and the equal error rate."""
 
-import importlib.metadata
 import warnings
 from functools import lru_cache
 
 import torch
 
+from rovolad_lib.metrics import extra
 from rovolad_lib.speech import audio
 
 LEAST_S = 5.0  # one digit alone separates speakers badly (equal error rate 20 %), five joined do it well (3 %)
 PAUSE_S = 0.1
-
-
-def measured_by():
-    """Return name and version of the measuring model, for the column beside each figure."""
-    _encoder()  # an ImportError that names the extra, where it is missing
-    return f"Resemblyzer {importlib.metadata.version('resemblyzer')}"
 
 
 def join(waves, least_s=LEAST_S):
@@ -76,10 +70,5 @@ def eer(same, different):
 
 @lru_cache
 def _encoder():
-    try:
-        with warnings.catch_warnings(action="ignore"):  # its webrtcvad asks for pkg_resources, which complains
-            from resemblyzer import VoiceEncoder
-    except ImportError as error:
-        remedy = "pip install 'rovolad[metrics]' 'setuptools<81' (it imports pkg_resources)"
-        raise ImportError(f"speaker similarity needs Resemblyzer ({error}): {remedy}") from error
-    return VoiceEncoder("cpu", verbose=False)
+    with warnings.catch_warnings(action="ignore"):  # its webrtcvad asks for pkg_resources, which complains
+        return extra("resemblyzer").VoiceEncoder("cpu", verbose=False)

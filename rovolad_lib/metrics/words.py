@@ -5,6 +5,7 @@ import re
 import torch
 from torch.nn import functional
 
+from rovolad_lib.metrics import extra
 from rovolad_lib.speech import audio
 
 PAD_S, DITHER_DB = 0.25, -50.0  # silence around a clip and noise below its peak, without which it hears less
@@ -16,11 +17,7 @@ def recognise(waves, texts):
     texts: distinct English texts of known words, in lower case without punctuation, as `plain` makes them. Noise is the same
     in every run. ImportError without the extra `metrics`; ValueError names words that it does not know.
     """
-    try:
-        from pocketsphinx import Decoder
-    except ImportError as error:
-        raise ImportError(f"the recogniser is missing ({error}): pip install 'rovolad[metrics]'") from error
-    decoder = Decoder(lm=None, samprate=float(audio.SAMPLE_RATE), loglevel="FATAL")
+    decoder = extra("pocketsphinx").Decoder(lm=None, samprate=float(audio.SAMPLE_RATE), loglevel="FATAL")
     words = sorted({word for text in texts for word in text.split()})
     if unknown := [word for word in words if decoder.lookup_word(word) is None]:
         raise ValueError(f"{', '.join(unknown)}: not in the recogniser's dictionary; accepted: English words")

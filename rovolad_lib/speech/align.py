@@ -14,9 +14,7 @@ import torch
 from rovolad_lib.speech.audio import HOP, SAMPLE_RATE, log_mel, set_level
 
 COEFFICIENTS = 13
-C0_WEIGHT = (
-    0.6  # loudness, the least comparable coefficient; .6 told right from wrong texts better than .3 on five corpora
-)
+C0_WEIGHT = 0.6  # loudness, the least comparable coefficient; .6 told right from wrong texts better than .3 on five corpora
 ACTIVE = 1e-3  # power over the loudest frame's, above which a frame counts as speech
 FREE_START = 10  # frames of the robot that a tightly cut recording may lack
 ONE, TWO, HALF, STAY = range(4)  # robot frames per person frame: 1, 2, 1/2, 0
@@ -53,10 +51,8 @@ class Alignment:
 
 def _cepstra(mel, active):
     """Turn log-mel frames (M, F) into cepstra and their slopes (F, 26), free of the mean of the active frames (F,)."""
-    bands = torch.arange(mel.shape[0]) + 0.5
-    cosine = torch.cos(math.pi / mel.shape[0] * bands * torch.arange(COEFFICIENTS)[:, None]) * math.sqrt(
-        2 / mel.shape[0]
-    )
+    bands, count = torch.arange(mel.shape[0]) + 0.5, mel.shape[0]
+    cosine = torch.cos(math.pi / count * bands * torch.arange(COEFFICIENTS)[:, None]) * math.sqrt(2 / count)
     cosine[0] /= math.sqrt(2)
     cepstra = (cosine @ mel).T  # (F, 13)
     cepstra = cepstra - cepstra[active].mean(0)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from dataclasses import dataclass
+from collections import namedtuple
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,14 +19,8 @@ TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", 
 ROUNDING_S = 0.1
 
 
-@dataclass(frozen=True)
-class AudioInfo:
-    """What a file's header says: sample_rate in Hz, frames (samples per channel), channels, duration in seconds."""
-
-    sample_rate: int
-    frames: int
-    channels: int
-    duration: float
+# what a file's header says: sample_rate in Hz, frames (samples per channel), channels, duration in seconds
+AudioInfo = namedtuple("AudioInfo", "sample_rate frames channels duration")
 
 
 def _existing(path):
@@ -83,11 +77,8 @@ def save(path, wave, sample_rate=SAMPLE_RATE, tags=None):
         raise ValueError(f"cannot write {path.name}: accepted suffixes are .flac and .wav")
     if wave.ndim != 1 or not torch.isfinite(wave).all():
         bad = int((~torch.isfinite(wave)).sum())
-        raise ValueError(
-            f"cannot write {path.name}: accepted is (S,) finite, not {tuple(wave.shape)}, {bad} not finite"
-        )
-    unknown = sorted(set(tags or {}) - set(TAGS))
-    if unknown:
+        raise ValueError(f"cannot write {path.name}: accepted is (S,) finite, not {tuple(wave.shape)}, {bad} not finite")
+    if unknown := sorted(set(tags or {}) - set(TAGS)):
         raise ValueError(f"unknown tags {unknown}; accepted are {', '.join(TAGS)}")
     encoded = io.BytesIO()  # a full disk is Python's to report: libsndfile does not always
     with soundfile.SoundFile(encoded, "w", sample_rate, 1, "PCM_16", format=path.suffix[1:].upper()) as file:

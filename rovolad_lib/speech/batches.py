@@ -33,9 +33,7 @@ def pad(items, mode, length=None, multiple=1):
     if length is None:
         length = -(-longest // multiple) * multiple
     if length < longest or length % multiple:
-        raise ValueError(
-            f"length is {length}; accepted are multiples of {multiple} from the longest item's {longest} frames"
-        )
+        raise ValueError(f"length is {length}; accepted are multiples of {multiple} from the longest item's {longest} frames")
     batch = items[0].new_zeros(len(items), shapes[0][0], length)  # (N, E, T)
     mask = torch.zeros(len(items), length, dtype=torch.bool, device=items[0].device)  # (N, T)
     for row, real, item in zip(batch, mask, items, strict=True):

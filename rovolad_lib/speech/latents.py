@@ -46,8 +46,8 @@ def encode(table, data, encode_batch, path, hop, batch=16):
     Errors: ValueError where the file there is of other utterances, or an alignment is of another length than its recording.
     """
     if not path.exists():
-        person = _encode_all([("person", row, data) for row in table.itertuples()], encode_batch, hop, batch)
-        robot = _encode_all([("robot", row, data) for row in table.itertuples()], encode_batch, hop, batch)
+        readers = manifest.wave, manifest.robot_wave
+        person, robot = (_encode_all(table, data, read, encode_batch, hop, batch) for read in readers)
         maps = [
             _latent_map(manifest.frame_map(row, data), row.id, len(p), len(r), hop)
             for row, p, r in zip(table.itertuples(), person, robot, strict=True)
@@ -59,19 +59,17 @@ def encode(table, data, encode_batch, path, hop, batch=16):
             save_file(tensors, file, {"ids": json.dumps(list(table.id))})
     held = Latents(path)
     if held.ids != list(table.id):
-        raise ValueError(
-            f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again"
-        )
+        raise ValueError(f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again")
     return held
 
 
-def _encode_all(items, encode_batch, hop, batch):
-    """Return float16 latents (T, E) of every (kind, row, data), encoded in batches of like length."""
-    order = sorted(range(len(items)), key=lambda i: items[i][1].duration)
-    results = [None] * len(items)
-    for at in tqdm(range(0, len(order), batch), desc=f"encode {items[0][0]}" if items else "encode", mininterval=2.0):
+def _encode_all(table, data, read, encode_batch, hop, batch):
+    """Return float16 latents (T, E) of what `read` reads of every row, encoded in batches of like length."""
+    rows, results = list(table.itertuples()), [None] * len(table)
+    order = sorted(range(len(rows)), key=lambda i: rows[i].duration)
+    for at in tqdm(range(0, len(order), batch), desc=f"encode {read.__name__}", mininterval=2.0):
         chosen = order[at : at + batch]
-        waves = [set_level(_wave(*items[i])) for i in chosen]
+        waves = [set_level(read(rows[i], data)) for i in chosen]
         lengths = torch.tensor([len(w) for w in waves])
         latents = encode_batch(torch.nn.utils.rnn.pad_sequence(waves, batch_first=True), lengths)  # (N, E, T)
         for i, item, length in zip(chosen, latents, lengths.tolist(), strict=True):
@@ -79,16 +77,11 @@ def _encode_all(items, encode_batch, hop, batch):
     return results
 
 
-def _wave(kind, row, data):
-    return manifest.wave(row, data) if kind == "person" else manifest.robot_wave(row, data)
-
-
 def _latent_map(frame_map, utterance, frames, robot_frames, hop):
     """Bring a map of 10 ms frames to latent frames: (frames,) int32 below robot_frames."""
     step = hop // HOP
     picked = torch.as_tensor(frame_map)[::step] // step
     if len(picked) != frames:
-        raise ValueError(
-            f"the alignment of {utterance!r} holds {len(picked)} latent frames, its recording {frames}; accepted are as many"
-        )
+        given = f"the alignment of {utterance!r} holds {len(picked)} latent frames, its recording {frames}"
+        raise ValueError(f"{given}; accepted are as many")
     return picked.clamp(0, robot_frames - 1).int()

@@ -20,17 +20,8 @@ COLUMNS = {
 NULLABLE = ("speaker", "text", "gender", "age", "accent", "style", "robot_path", "robot_method", "align_path")
 SPLITS = ("train", "val_seen", "test_seen", "val_unseen", "test_unseen")
 AFFECTS_RESULTS = (
-    "id",
-    "corpus",
-    "speaker",
-    "start",
-    "end",
-    "sample_rate",
-    "text",
-    "language",
-    "split",
-    "robot_method",
-)
+    "id", "corpus", "speaker", "start", "end", "sample_rate", "text", "language", "split", "robot_method",
+)  # fmt: skip
 ROUNDING_S = 0.01
 # of posix strings, as regular expressions, which pandas applies to ten million rows in seconds
 UP = r"(?:^|[/\\])\.\.(?:[/\\]|$)"  # a way back
@@ -88,39 +79,24 @@ def validate(frame):
     def refuse(wrong, what):
         wrong = numpy.asarray(wrong, dtype=bool)
         if wrong.any():
-            raise ValueError(
-                f"{int(wrong.sum())} rows of the manifest: {what}; the first are {frame['id'][wrong][:3].tolist()}"
-            )
+            first = frame["id"][wrong][:3].tolist()
+            raise ValueError(f"{int(wrong.sum())} rows of the manifest: {what}; the first are {first}")
 
     for name in COLUMNS:
         if name not in NULLABLE:
             refuse(frame[name].isna(), f"{name} is null; accepted are nulls in {', '.join(NULLABLE)}")
     refuse(frame.duplicated(["corpus", "id"]), "their id stands more than once in their corpus")
     refuse(~frame["split"].isin(SPLITS), f"another split than {', '.join(SPLITS)}")
-    refuse(
-        (frame["start"] < 0) | (frame["end"] < frame["start"]),
-        "times out of order; accepted are 0 <= start <= end, in seconds",
-    )
+    backwards = (frame["start"] < 0) | (frame["end"] < frame["start"])
+    refuse(backwards, "times out of order; accepted are 0 <= start <= end, in seconds")
     refuse((frame["end"] - frame["start"] - frame["duration"]).abs() > ROUNDING_S, "duration is not end - start")
     refuse(frame["sample_rate"] <= 0, "sample_rate is not above 0 Hz")
     leaves = {name: frame[name].str.contains(LEAVES, na=False) for name in ("path", "robot_path", "align_path")}
     leaves["path"] &= ~frame["path"].str.contains(ABSOLUTE, na=False) | frame["path"].str.contains(UP, na=False)
     for name, wrong in leaves.items():
         refuse(wrong, f"{name} leaves the data folder")
-    refuse(
-        frame["speaker"].notna() & frame.groupby("speaker")["corpus"].transform("nunique").gt(1),
-        "their speaker is in two corpora",
-    )
-
-
-def _absolute(path):
-    """Say whether a posix string is absolute, on this system or on Windows, and has no way back in it."""
-    return bool(re.search(ABSOLUTE, path)) and not re.search(UP, path)
-
-
-def _inside(path):
-    """Say whether a posix string is relative and stays below the folder that it is taken from, on any system."""
-    return not re.search(LEAVES, path)
+    several = frame.groupby("speaker")["corpus"].transform("nunique").gt(1)
+    refuse(frame["speaker"].notna() & several, "their speaker is in two corpora")
 
 
 def fingerprint(frame):
@@ -150,8 +126,8 @@ def wave(row, data):
     returns: (S,) float32 at 16 kHz.
     errors: ValueError for a path that leaves the folder; as `audio.load`.
     """
-    path = Path(row.path) if _absolute(row.path) else _file(row, "path", data)
-    return audio.load(path, start=row.start, end=row.end)
+    absolute = re.search(ABSOLUTE, row.path) and not re.search(UP, row.path)
+    return audio.load(row.path if absolute else _file(row, "path", data), start=row.start, end=row.end)
 
 
 def robot_wave(row, data, rate=None):
@@ -171,9 +147,8 @@ def frame_map(row, data, rate=None):
     """
     frames = numpy.load(_file(row, "align_path", data, rate), allow_pickle=False)
     if frames.ndim != 1 or frames.dtype not in (numpy.int32, numpy.uint8):
-        raise ValueError(
-            f"{row.align_path} holds {frames.dtype} {frames.shape}; accepted are uint8 steps and int32 frames (F,)"
-        )
+        given = f"{row.align_path} holds {frames.dtype} {frames.shape}"
+        raise ValueError(f"{given}; accepted are uint8 steps and int32 frames (F,)")
     return frames.cumsum(dtype=numpy.int32) if frames.dtype == numpy.uint8 else frames
 
 
@@ -200,7 +175,7 @@ def _file(row, name, data, rate=None):
     path = getattr(row, name)
     if not isinstance(path, str):
         raise ValueError(f"the row {row.id!r} has no {name}")
-    if not _inside(path):
+    if re.search(LEAVES, path):
         raise ValueError(f"{name} of {row.id!r} is {path!r}; accepted are relative paths inside the data folder")
     further = rate not in (None, 1) and row.robot_method == "espeak"
     return Path(data, at_rate(path, rate) if further else path)

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,9 +54,6 @@ def voice(language):
     return languages()[key]
 
 
-_voice_of = voice
-
-
 class _Worker:
     """One espeak process and the pipe to it."""
 
@@ -73,12 +71,9 @@ class _Worker:
         try:
             self.process.stdin.write(struct.pack("<I", len(message)) + message)
             self.process.stdin.flush()
-        except OSError:
+            (size,) = struct.unpack("<I", self.process.stdout.read(4))
+        except (OSError, struct.error):
             return None
-        head = self.process.stdout.read(4)
-        if len(head) < 4:
-            return None
-        size = struct.unpack("<I", head)[0]
         answer = self.process.stdout.read(size)
         return answer if len(answer) == size else None
 
@@ -87,10 +82,8 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with suppress(OSError):  # the process went away with a half-sent message: closing has nobody to send it to
                 pipe.close()
-            except OSError:  # the process went away with a half-sent message: closing has nobody to send it to
-                pass
 
 
 _lock = threading.Lock()
@@ -152,7 +145,7 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
         where espeak fails.
     source: espeak-ng 1.52, speak_lib.h and espeak_ng.h (espeak_ng_SetConstF0).
     """
-    request = _request(text, _voice_of(language) if voice is None else voice, rate, pitch, pitch_range, f0)
+    request = _request(text, language, rate, voice, pitch, pitch_range, f0)
     samples = torch.from_numpy(numpy.frombuffer(_said(request), "<i2").astype("float32") / 32768)
     edge = round(EDGE_S * SAMPLE_RATE)
     return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
@@ -166,18 +159,19 @@ def marks(kind, text, language="en", rate=None):
     """
     if kind not in ("words", "phonemes"):
         raise ValueError(f"marks of kind {kind!r}; accepted are words, phonemes")
-    found = json.loads(_said(_request(text, voice(language), rate) | {"marks": kind}))
+    found = json.loads(_said(_request(text, language, rate) | {"marks": kind}))
     return [(what, sample / ESPEAK_RATE + EDGE_S) for what, sample in found]
 
 
-def _request(text, name, rate, pitch=None, pitch_range=None, f0=110.0):
-    """Return what the worker is asked, after a look at every value."""
+def _request(text, language, rate, name=None, pitch=None, pitch_range=None, f0=110.0):
+    """Return what the worker is asked, after a look at every value; name: of a voice in the place of the language's."""
+    name = voice(language) if name is None else name
     if not str(text).strip() or "\0" in text:
         raise ValueError(f"the robot needs words to say, not {text!r}")
-    variant = name.partition("+")[2]
-    if variant and not Path(espeakng_loader.get_data_path(), "voices", "!v", variant).is_file():
-        accepted = ", ".join(variants())
-        raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {accepted}")
+    if variant := name.partition("+")[2]:
+        accepted = sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
+        if variant not in accepted:
+            raise ValueError(f"espeak-ng has no voice {name!r}: no variant {variant!r}; accepted are {', '.join(accepted)}")
     return {
         "text": text,
         "voice": name,
@@ -221,11 +215,6 @@ def flatten(wave, f0=110.0, quefrencies=30):
     return flat / flat.abs().max().clamp(min=1)
 
 
-def variants():
-    """Return the names of espeak's voice variants, which go behind a plus: "en-us+f3"."""
-    return sorted(file.name for file in Path(espeakng_loader.get_data_path(), "voices", "!v").iterdir())
-
-
 def rate_for(text, language, duration):
     """Return the speaking rate at which the robot takes as long for a text as a person did.
 
@@ -246,5 +235,5 @@ def rate_for(text, language, duration):
 @lru_cache(4096)  # corpora repeat texts
 def _spoken_s(text, language, rate):
     """Return how long the robot speaks, in whole samples of `say`."""
-    samples = len(_said(_request(text, voice(language), rate))) // 2
+    samples = len(_said(_request(text, language, rate))) // 2
     return math.ceil(samples * SAMPLE_RATE / ESPEAK_RATE) / SAMPLE_RATE

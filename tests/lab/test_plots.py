@@ -56,25 +56,14 @@ def test_study_draws_the_interval_of_each_run():
     assert [part for part in drawn(other) if len(set(part[:, 0])) > 1] == []
 
 
-def test_a_setting_keeps_place_and_colour_in_a_picture_of_some(tmp_path):
-    inks = []
-    for rows, order in ((slice(None), None), (slice(0, 2), ["post", "pre"])):
-        plots.study(frame()[rows], "pad", ["error"], "", order=order)
-        inks.append(plt.gca().patches[-1].get_facecolor())
-    assert inks[0] == inks[1] and [label.get_text() for label in plt.gca().get_yticklabels()] == ["pre"]
-    with pytest.raises(ValueError, match=r"\['pre'\] lacks \['post'\]"):
-        plots.study(frame(), "pad", ["error"], "", order=["pre"])
-
-
 def test_curves_join_means_over_runs(tmp_path):
-    rows = [{"prior": prior, "run": run, "seconds": (1 + run) * k, "error": 8 * (run + 1) / k}
+    rows = [{"prior": prior, "run": run, "seconds": k, "error": 8 * (run + 1) / k}
             for prior in ("robot", "mixed") for run in range(2) for k in (1, 2, 4)]  # fmt: skip
     table = pd.concat([pd.DataFrame(rows), pd.DataFrame([{"prior": "robot", "run": 0, "steps": 50, "error": 1.0}])])
-    look = {"order": ["robot", "mixed"], "log": ("steps", "error")}
-    plots.curves(table, ["seconds", "steps"], "error", "prior", "robot", tmp_path / "c.png", **look)
+    plots.curves(table, ["seconds", "steps"], "error", "prior", "robot", tmp_path / "c.png", log=("steps", "error"))
     seconds, steps = plt.gcf().axes
     assert [line.get_label() for line in seconds.lines] == ["robot", "mixed"]
-    assert seconds.lines[0].get_xdata().tolist() == [1.5, 3, 6] and seconds.lines[0].get_ydata().tolist() == [12, 6, 3]
+    assert seconds.lines[0].get_xdata().tolist() == [1, 2, 4] and seconds.lines[0].get_ydata().tolist() == [12, 6, 3]
     band = seconds.collections[0].get_paths()[0].get_extents()
     assert (band.y0, band.y1) == (2, 16)  # from the better run's last to the worse run's first
     assert [line.get_xdata().tolist() for line in steps.lines] == [[50]]
@@ -89,6 +78,16 @@ def test_lines_are_curves_of_one_row_a_point(tmp_path):
     (axis,) = plt.gcf().axes
     assert [(line.get_label(), line.get_ydata().tolist()) for line in axis.lines] == [("te", [1, 4]), ("cnn", [2, 32])]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["16", "64"] and axis.get_xscale() == "log"
+
+
+def test_growth_draws_levels_across(tmp_path):
+    table = pd.DataFrame({"minutes": [1, 1, 30, 30, 30], "pesq": [1.0, 2.0, 3.0, 3.0, 2.5], "codec": ["ours"] * 4 + ["linear"]})
+    plots.growth(table, "minutes", ["pesq"], "codec", "ours grows", tmp_path / "g.png")
+    (axis,) = plt.gcf().axes
+    assert [(line.get_label(), list(line.get_ydata())) for line in axis.lines] == [("ours", [1.5, 3]), ("linear", [2.5, 2.5])]
+    band = axis.collections[0].get_paths()[0].get_extents()
+    assert (band.y0, band.y1) == (1, 3) and axis.get_xscale() == "log"
+    assert pd.read_csv(tmp_path / "g.csv").pesq.tolist() == [1.5, 3, 2.5]
 
 
 def test_study_leaves_the_style_as_it_was():
@@ -147,8 +146,6 @@ def test_training_curve(tmp_path):
     loss, val_loss = plt.gcf().axes
     assert list(loss.lines[0].get_ydata()) == [4.0, 3.0]
     assert list(val_loss.lines[0].get_xdata()) == [2]
-    with pytest.raises(ValueError, match="column 'step'"):
-        plots.training_curve(pd.DataFrame({"loss": [1.0]}))
 
 
 def test_growth_draws_a_line_over_time_and_a_level_for_what_does_not_train(tmp_path):

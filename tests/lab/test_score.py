@@ -223,8 +223,8 @@ def test_scores_are_the_judges_and_the_distance_to_the_true_take(encoded, quick,
     truth = score.scores(anchors["ground truth"], encoded, ROWS, {"text": None, "speaker": None})
     assert truth.mel_distance.max() < 1e-3 < scored.mel_distance.min() and "text_accuracy" not in truth
     bare = score.scores(spoken, encoded, ROWS, score.panel(encoded, "smoke", tmp_path))
-    assert bare.mel_distance.equals(scored.mel_distance) and set(score.units(bare, {})) == {"mel_distance"}
-    units = score.units(scored, heard)
+    assert bare.mel_distance.equals(scored.mel_distance) and set(score.units(bare[["mel_distance"]], {})) == {"mel_distance"}
+    units = score.units(scored.drop(columns="utterance"), heard)
     assert set(units) == {"text_accuracy", "mel_distance"} and units["text_accuracy"]["model"] == heard["text"].measured_by
     assert (units["mel_distance"]["unit"], units["mel_distance"]["better"]) == ("nat", "lower")
 

@@ -6,14 +6,6 @@ import torch
 from rovolad_lib.metrics import intervals
 
 
-def test_the_bootstrap_of_a_mean_is_its_standard_error():
-    values = torch.randn(400, generator=torch.Generator().manual_seed(1)) * 3
-    found = intervals.bootstrap(torch.mean, values, draws=1000)
-    assert found == pytest.approx(float(values.std(correction=0)) / 20, rel=0.1)
-    assert found == intervals.bootstrap(torch.mean, values, draws=1000)
-    assert intervals.bootstrap(torch.mean, torch.ones(9)) == 0
-
-
 def test_a_ratio_is_of_paired_seeds_with_student_s_interval():
     b = torch.tensor([1.0, 20.0, 300.0])  # what a seed does to both cancels
     mean, low, high = intervals.ratio(b * torch.tensor([0.1, 0.2, 0.3]).exp(), b)

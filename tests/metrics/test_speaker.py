@@ -36,6 +36,5 @@ def test_embeddings_have_length_one_and_do_not_depend_on_level():
     assert found.shape == (3, 256) and torch.allclose(found.norm(dim=1), torch.ones(3), atol=1e-4)
     table = speaker.similarity(found, found)
     assert table[0, 1] > 0.999 > table[0, 2]
-    assert speaker.measured_by().startswith("Resemblyzer 0.")
     with pytest.raises(ValueError, match="silence"):
         speaker.embed([torch.zeros(16000)])
