@@ -6,7 +6,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import seaborn as sns
 import torch
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
@@ -199,8 +198,8 @@ def corpora(summary, utterances, gate, title, path=None):
 
 
 def training_curve(log):
-    """Plot a training's log, a CSV file, against its column `step`: every other numeric column but seconds and lr."""
-    frame = pd.read_csv(log, encoding="utf-8").set_index("step").select_dtypes("number")
+    """Plot a training's log, a DataFrame, against its column `step`: every other numeric column but seconds and lr."""
+    frame = log.set_index("step").select_dtypes("number")
     frame = frame.drop(columns=["seconds", "lr"], errors="ignore")
     with figure(frame.shape[1], "training") as axes:
         for axis, name in zip(axes, frame, strict=True):

@@ -139,10 +139,9 @@ def test_corpora_draws_each_corpus_on_a_line_of_its_own(tmp_path):
     assert plt.gcf().get_suptitle() == "two corpora" and (tmp_path / "c.png").stat().st_size > 0
 
 
-def test_training_curve(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("step,loss,val_loss,seconds\n1,4.0,,0.1\n2,3.0,3.5,0.2\n", encoding="utf-8")
-    plots.training_curve(path)
+def test_training_curve():
+    log = pd.DataFrame({"step": [1, 2], "loss": [4.0, 3.0], "val_loss": [np.nan, 3.5], "seconds": [0.1, 0.2]})
+    plots.training_curve(log)
     loss, val_loss = plt.gcf().axes
     assert list(loss.lines[0].get_ydata()) == [4.0, 3.0]
     assert list(val_loss.lines[0].get_xdata()) == [2]
