@@ -99,6 +99,10 @@ def test_each_number_of_an_answer_from_one_record_stands_in_that_record(told):
     for title, _, frame in [answer for found in told[0].values() for answer in found if len(answer[2]) == 1]:
         row = frame.iloc[0]
         figures = [float(v) for v in row.filter(regex=r"^(metrics|parameters)\.") if isinstance(v, numbers.Number)]
+        words = [v for v in row.filter(like="parameters.") if isinstance(v, str)]
+        words += [part for name in row.index for part in name.split(".") if name.startswith("metrics.")]
+        for word in sorted((word for word in words if re.search(r"\d", word)), key=len, reverse=True):
+            title = title.replace(word, "")  # "net 2" is a name
         for whole, places, percent in re.findall(r"(?<![\w.])(\d+(?:\.(\d+))?)(?![\d.]*\w)(%?)", title):
             value, seen = float(whole) / (100 if percent else 1), seen + 1
             tolerance = 0.5000001 * 10.0 ** -(len(places) + (2 if percent else 0))
