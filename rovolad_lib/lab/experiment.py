@@ -66,12 +66,12 @@ def _lost_words(table, lose):
     return {(s, texts[(k * lose + j) % len(texts)]) for k, s in enumerate(speakers) for j in range(lose)}
 
 
-def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=False):
+def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=False, study=False):
     """Train a denoiser under a Setting, or load the finished one; return (Denoiser, train.Fit).
 
-    preset: name in lab.presets.DENOISER; run: folder of its checkpoints; length: fixed batch length in frames or None.
+    preset, study: of lab.presets.denoiser; run: folder of its checkpoints; length: fixed batch length in frames or None.
     """
-    size, table = presets.denoiser(preset, encoded.data.demo), encoded.data.table
+    size, table = presets.denoiser(preset, encoded.data.demo, study), encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
@@ -146,12 +146,15 @@ def x0_errors(encoded, setting, model, rows, length=None, most=64):
     return {f"{level:g}": error for level, error in found.items()}
 
 
-def decides(p, data, autoencoder, **chosen):
-    """Return everything that decides a denoiser's numbers beside data and code, for its run id and its record."""
+def decides(p, data, autoencoder, study=False, **chosen):
+    """Return everything that decides a denoiser's numbers beside data and code, for its run id and its record.
+
+    study: of lab.presets.denoiser; chosen: what takes the place of the parameters. ValueError where one is still `all`.
+    """
     given = p.as_dict() | chosen
     if several := [name for name, value in given.items() if value == "all"]:
         raise ValueError(f"one value each is accepted here for {', '.join(several)}, got all")
-    sizes = presets.denoiser(p.preset, data.demo)
+    sizes = presets.denoiser(p.preset, data.demo, study)
     fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
     plain = asdict(Setting())
     made = plain | p.as_dict() | fixed | chosen
@@ -166,14 +169,14 @@ def experiment(study, encoded, chosen, p, results, device, further=None):
     seed, **SCORING) -> dict of parts of the record, which go beside what is always there.
     Returns (record, waves): the record as saved and the wave of each scored utterance.
     """
-    parameters = decides(p, encoded.data, encoded.autoencoder, **chosen)
+    parameters = decides(p, encoded.data, encoded.autoencoder, True, **chosen)
     trains = {name: value for name, value in parameters.items() if name not in SCORING or name not in chosen}
     run_id, run = (records.run_id(study, k, encoded.data.fingerprint, recipe()) for k in (parameters, trains))
     setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
     encoded = material.under(encoded, setting)
     length = None if setting.mask == "on" else longest(encoded)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
-    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force)
+    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force, True)
     model, heard = model.cpu(), score.panel(encoded, p.preset, results / "models")
     options = {name: parameters[name] for name in SCORING if name in parameters}
     waves = score.speak(encoded, model, rows, seed=p.seed, references=min(3, setting.references), **options)

@@ -1,7 +1,7 @@
 """All that the study of priors measures of one network's speech."""
 
 import importlib.util
-from functools import partial
+from functools import cached_property, partial
 
 import numpy
 import pandas
@@ -17,7 +17,7 @@ from rovolad_lib.speech import manifest
 
 STEPS = (1, 2, 4, 8, 16, 50)
 LEAST = 64  # clips for a Fréchet distance in 32 features
-MOST = 200  # clips of a curve
+MOST = 100  # clips of a curve
 
 
 class Yardstick:
@@ -68,14 +68,20 @@ class Yardstick:
         """Return the scores of the voices by Resemblyzer, clips joined to 5 s; nothing of few clips, or without it."""
         if len(waves) < LEAST or not importlib.util.find_spec("resemblyzer"):
             return {}
-        at = [numpy.flatnonzero(self.table.speaker == name).tolist() for name in self.table.speaker.unique()]
-        real = [speaker.embed(speaker.join([self.real[k] for k in part])).mean(0) for part in at]
-        like = [speaker.similarity(speaker.embed(speaker.join([waves[k] for k in part])), torch.stack(real)) for part in at]
+        at, real, one, axes = self._voices
+        like = [speaker.similarity(speaker.embed(speaker.join([waves[k] for k in part])), real) for part in at]
         right = torch.cat([row.argmax(1) == k for k, row in enumerate(like)]).float()
-        axes = torch.linalg.svd((one := speaker.embed(self.real)) - one.mean(0))[2][:32].T  # of the real ones
         found = {"frechet_voice": frechet(speaker.embed(waves) @ axes, one @ axes)}
         found["speaker_similarity"] = float(torch.cat([row[:, k] for k, row in enumerate(like)]).mean())
         return found | ({"speaker_identified": float(right.mean())} if len(at) > 1 else {})
+
+    @cached_property
+    def _voices(self):
+        """Of the real takes: positions of each speaker, the speakers' embeddings, each take's, and 32 axes of these."""
+        at = [numpy.flatnonzero(self.table.speaker == name).tolist() for name in self.table.speaker.unique()]
+        real = torch.stack([speaker.embed(speaker.join([self.real[k] for k in part])).mean(0) for part in at])
+        one = speaker.embed(self.real)
+        return at, real, one, torch.linalg.svd(one - one.mean(0))[2][:32].T
 
 
 def counterparts(encoded, rows):
@@ -91,26 +97,38 @@ def counterparts(encoded, rows):
     return chosen
 
 
-def portrait(encoded, setting, model, rows, heard, waves, seed=0, **options):
-    """Return parts of a record for `experiment`: metrics, units, intervals (over clips), curve and parts.
+class Portrait:
+    """What `experiment` asks for as `further`; what speech is held against is read once for all networks of one data."""
 
-    curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices and
-    words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
-    """
-    yard, speak = Yardstick(encoded, rows, heard), partial(score.speak, encoded, model, references=min(3, setting.references))
-    metrics, known, scored = yard.whole(waves)
-    metrics |= diversity(encoded, rows, partial(speak, **options), seed)
-    if "text" in yard.judges:
-        metrics |= swapped(encoded, rows, partial(speak, seed=seed, **options), yard.judges["text"])
-    some = slice(None, None, -(-len(rows) // MOST))
-    short, curve = yard if len(rows) <= MOST else Yardstick(encoded, rows[some], heard), {}
-    for under in BOTH[::-1] if setting.prior == "both" else (None,):
-        for steps in STEPS if setting.times == "path" else (1,):
-            there = steps == options.get("steps") and under in (None, "robot")
-            made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
-            curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
-    parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
-    return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "curve": curve, "parts": parts}
+    def __init__(self):
+        self.yards = {}
+
+    def _yard(self, encoded, rows, heard):
+        key = (encoded.data.fingerprint, *rows)
+        if key not in self.yards:
+            self.yards[key] = Yardstick(encoded, rows, heard)
+        return self.yards[key]
+
+    def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
+        """Return parts of a record: metrics, units, intervals (over clips), curve and parts.
+
+        curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices
+        and words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
+        """
+        yard, speak = self._yard(encoded, rows, heard), partial(score.speak, encoded, model, references=min(3, setting.references))
+        metrics, known, scored = yard.whole(waves)
+        metrics |= diversity(encoded, rows, partial(speak, **options), seed)
+        if "text" in yard.judges:
+            metrics |= swapped(encoded, rows, partial(speak, seed=seed, **options), yard.judges["text"])
+        some = slice(None, None, -(-len(rows) // MOST))
+        short, curve = self._yard(encoded, rows[some], heard), {}
+        for under in BOTH[::-1] if setting.prior == "both" else (None,):
+            for steps in STEPS if setting.times == "path" else (1,):
+                there = steps == options.get("steps") and under in (None, "robot")
+                made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
+                curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
+        parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
+        return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "curve": curve, "parts": parts}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):

@@ -40,13 +40,21 @@ DENOISER = {
         "batch": 256, "frames": 16000, "budget": {"steps": 30000}, "lr": 5e-4,
     },
 }  # fmt: skip
+# of the ablations, which train many and small ones: a minute and a half each on one core
+STUDY = {
+    "small": {
+        "model": {"width": 128, "depth": 4, "heads": 4},
+        "batch": 32, "frames": 1100, "budget": {"steps": 400}, "lr": 1e-3,
+    },
+}  # fmt: skip
 REHEARSAL = {"budget": {"seconds": 180}}  # on the demo corpus `small` shows that all works, it answers nothing
 
 
-def denoiser(preset, demo):
-    """Return the sizes of a denoiser's training; demo: whether the data are the demo corpus.
+def denoiser(preset, demo, study=False):
+    """Return the sizes of a denoiser's training; demo: whether the data are the demo corpus; study: whether it is one of many.
 
     model: arguments of Denoiser; batch: most items, frames: most latent frames of an average batch; budget: steps or
     seconds; lr: peak rate.
     """
-    return DENOISER[preset] | (REHEARSAL if demo and preset == "small" else {})
+    size = STUDY.get(preset, DENOISER[preset]) if study else DENOISER[preset]
+    return size | (REHEARSAL if demo and preset == "small" else {})

@@ -92,4 +92,7 @@ def test_every_size_of_a_run_is_complete():
     assert presets.denoiser("small", demo=False) == presets.DENOISER["small"]
     assert presets.denoiser("small", demo=True)["budget"] == {"seconds": 180}
     assert presets.denoiser("small", demo=True)["model"] == presets.DENOISER["small"]["model"]
+    small = presets.denoiser("small", demo=False, study=True)
+    assert small == presets.STUDY["small"] and set(small) == set(presets.DENOISER["small"])
+    assert presets.denoiser("full", demo=False, study=True) == presets.DENOISER["full"]
     assert presets.denoiser("smoke", demo=True) == presets.DENOISER["smoke"]

@@ -84,7 +84,7 @@ def test_a_portrait_is_part_of_the_record(encoded, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "STEPS", (1, 2))
     p = Parameters(preset="smoke", seed=0, force=False, steps=2)
     chosen = {"prior": "both", "variant": "both", "steps": 2}
-    record, waves = experiment.experiment("prior", encoded, chosen, p, tmp_path, "cpu", measure.portrait)
+    record, waves = experiment.experiment("prior", encoded, chosen, p, tmp_path, "cpu", measure.Portrait())
     curve = record["curve"]
     assert list(curve) == ["1", "2", "gaussian.1", "gaussian.2"]
     assert curve["2"]["mel_distance"] == pytest.approx(record["metrics"]["mel_distance"]) != curve["gaussian.2"]["mel_distance"]
@@ -103,7 +103,7 @@ def test_a_portrait_is_part_of_the_record(encoded, tmp_path, monkeypatch):
 def test_the_regressor_is_heard_at_one_step(encoded, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
     p = Parameters(preset="smoke", seed=0, force=False, steps=1)
-    record, _ = experiment.experiment("prior", encoded, {"times": "start"}, p, tmp_path, "cpu", measure.portrait)
+    record, _ = experiment.experiment("prior", encoded, {"times": "start"}, p, tmp_path, "cpu", measure.Portrait())
     assert list(record["curve"]) == ["1"]
 
 
