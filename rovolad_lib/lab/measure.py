@@ -115,7 +115,8 @@ class Portrait:
         curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices
         and words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
         """
-        yard, speak = self._yard(encoded, rows, heard), partial(score.speak, encoded, model, references=min(3, setting.references))
+        yard = self._yard(encoded, rows, heard)
+        speak = partial(score.speak, encoded, model, references=min(3, setting.references))
         metrics, known, scored = yard.whole(waves)
         metrics |= diversity(encoded, rows, partial(speak, **options), seed)
         if "text" in yard.judges:

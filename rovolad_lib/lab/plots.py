@@ -197,6 +197,30 @@ def corpora(summary, utterances, gate, title, path=None):
             axis.set(yticks=lines, yticklabels=order if number % 3 == 0 else [], ylim=(len(order) - 0.5, -0.5))
 
 
+def ratios(table, group, title, path=None, margin=None):
+    """Plot ratios of two figures each on a logarithmic axis: a row a pair, a dot and its interval, in groups of one ink.
+
+    table: DataFrame with the columns of `group`, `with`, `without`, ratio, low and high; group: name of a column; margin: ratios
+    within it of 1 are shaded as the same; title: the answer, computed; path: picture file or None, the table goes to a .csv of
+    the same name beside it.
+    """
+    inks, rows = _inks(table[group].unique()), range(len(table))
+    with figure(1, title, path, table, figsize=(WIDTH, 1.3 + 0.3 * len(table))) as (axis,):
+        axis.axvline(1, color="0.3", linewidth=1)
+        if margin:
+            axis.axvspan(1 / margin, margin, color="0.93", linewidth=0)
+        for place, row in zip(rows, table.to_dict("records"), strict=True):
+            axis.hlines(place, row["low"], row["high"], color=inks[row[group]], linewidth=2)
+            axis.plot(row["ratio"], place, "o", color=inks[row[group]], label=row[group])
+        axis.set(xscale="log", xlabel="first over second", ylim=(len(table) - 0.5, -0.5))
+        axis.set_yticks(rows, table["with"] + " / " + table["without"])
+        axis.set_xlim(max(axis.get_xlim()[0], 0.1), min(axis.get_xlim()[1], 30))
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter("{x:g}"), axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(axis="x"), axis.grid(axis="y", visible=False)
+        _legend_below([axis])
+
+
 def training_curve(log):
     """Plot a training's log, a DataFrame, against its column `step`: every other numeric column but seconds and lr."""
     frame = log.set_index("step").select_dtypes("number")

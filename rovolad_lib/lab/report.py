@@ -3,7 +3,7 @@
 What a study's notebook concludes stands in its cell tagged `answer`, and only there. The cell is run here as it is in the
 notebook: from `record`, a run's record as saved, and the folder `results`, with the modules `records`, `plots` and `pd`, it
 computes `title`, the answer, and `picture`, the file that carries it. Where the answer rests on several records, it names them
-`frame`, as of `records.group`.
+`frame`, as of `records.group`; `lines`, a list, is what else they say, and `further` names the files of further pictures.
 """
 
 import json
@@ -20,6 +20,7 @@ from rovolad_lib.files import replacing
 from rovolad_lib.lab import plots, records
 from rovolad_lib.lab.paths import RESULTS, ROOT
 
+NAMED = 12  # runs that are named one by one
 HEAD = """# What is known so far
 
 Each answer is computed from the records of its runs by the last cells of its notebook; `python -m rovolad_lib.lab.report` writes
@@ -33,10 +34,11 @@ def study_of(notebook):
 
 
 def answers(notebook, results=RESULTS):
-    """Return [(title, picture, frame)], one for each corpus that has records: what the notebook's answer cell makes of them.
+    """Return [(title, pictures, frame)], one for each corpus that has records: what the notebook's answer cell makes of them.
 
-    notebook: file; results: folder of records, in which the cell may draw its picture anew. Without such a cell the title is
-    empty, the picture that of the last cell, and the frame all records.
+    notebook: file; results: folder of records, in which the cell may draw its pictures anew. title: the answer, one line or
+    several; pictures: names of files. Without such a cell the title is empty, the picture that of the last cell, and the frame
+    all records.
     """
     study, cells = study_of(notebook), nbformat.read(notebook, as_version=4).cells
     frame = records.load(study, results)
@@ -45,15 +47,16 @@ def answers(notebook, results=RESULTS):
         return []
     source = [cell.source for cell in cells if "answer" in cell.metadata.get("tags", [])]
     if not source:
-        return [("", re.search(r"\(\.\./results/([\w.-]+)\)", cells[-1].source)[1], frame)]
+        return [("", re.findall(r"\(\.\./results/([\w.-]+)\)", cells[-1].source), frame)]
     frame, found = frame.reindex(columns=frame.columns.union(["parameters.corpus"])).sort_values("when"), {}
     for _, runs in frame.groupby("parameters.corpus", dropna=False):
         path = Path(results) / "records" / study / f"{runs.iloc[-1]['run_id']}.json"
         record = json.loads(path.read_text(encoding="utf-8"))
         names = {"record": record, "results": Path(results), "records": records, "plots": plots, "pd": pd}
         exec(compile("\n".join(source), f"{notebook} (answer)", "exec"), names)
-        used = names.get("frame", runs.tail(1))
-        found[names["picture"].name] = (names["title"], names["picture"].name, used)  # a cell may speak of all corpora
+        said = "\n".join([names["title"], *names.get("lines", ())])
+        shown = [path.name for path in (names["picture"], *names.get("further", ()))]
+        found[shown[0]] = (said, shown, names.get("frame", runs.tail(1)))  # a cell may speak of all corpora
     plt.close("all")
     return list(found.values())
 
@@ -64,11 +67,13 @@ def page(results=RESULTS, notebooks=ROOT / "notebooks"):
     for notebook in sorted(Path(notebooks).glob("[0-9][0-9]_*.ipynb")):
         opening = nbformat.read(notebook, as_version=4).cells[0].source
         question, command = re.search(r"^# (.*)", opening)[1], re.search(r"`(papermill [^`]*)`", opening)[1]
-        for number, (title, picture, frame) in enumerate(answers(notebook, results)):
+        for number, (title, pictures, frame) in enumerate(answers(notebook, results)):
             parts += [] if number else [f"## {question}\n\n`{command}`\n"]
             parts += [f"{title.replace(chr(10), '  ' + chr(10))}\n"] if title else []
             runs = ("runs " if len(frame) > 1 else "run ") + ", ".join(f"`{run}`" for run in sorted(frame["run_id"]))
-            parts += [f"![{question}]({picture})\n", f"{frame['seconds'].sum():,.0f} s; {runs}\n"]
+            runs = runs if len(frame) <= NAMED else f"{len(frame)} runs in records/{study_of(notebook)}"
+            parts += [f"![{question}]({picture})\n" for picture in pictures]
+            parts += [f"{frame['seconds'].sum():,.0f} s; {runs}\n"]
     return "\n".join(parts)
 
 
