@@ -109,18 +109,25 @@ class Portrait:
             self.yards[key] = Yardstick(encoded, rows, heard)
         return self.yards[key]
 
-    def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
-        """Return parts of a record: metrics, units, intervals (over clips), curve and parts.
+    def brief(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
+        """Return parts of a record: metrics, units, intervals (over clips) and parts.
 
-        curve: {steps: scores}, for a network of two priors also {"gaussian.steps": scores}; parts: means over clips of voices
-        and words that training knew, or not. options: what `waves` were spoken with. Arguments as `experiment` gives them.
+        parts: means over clips of voices and words that training knew, or not. options: what `waves` were spoken with.
+        Arguments as `experiment` gives them.
         """
         yard = self._yard(encoded, rows, heard)
-        speak = partial(score.speak, encoded, model, references=min(3, setting.references))
         metrics, known, scored = yard.whole(waves)
-        metrics |= diversity(encoded, rows, partial(speak, **options), seed)
         if "text" in yard.judges:
-            metrics |= swapped(encoded, rows, partial(speak, seed=seed, **options), yard.judges["text"])
+            speak = partial(score.speak, encoded, model, references=min(3, setting.references), seed=seed, **options)
+            metrics |= swapped(encoded, rows, speak, yard.judges["text"])
+        parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
+        return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "parts": parts}
+
+    def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
+        """Return what `brief` does, the diversity, and the curve {steps: scores}, of two priors {"gaussian.steps": scores} too."""
+        told = self.brief(encoded, setting, model, rows, heard, waves, seed, **options)
+        speak = partial(score.speak, encoded, model, references=min(3, setting.references))
+        spread = diversity(encoded, rows, partial(speak, **options), seed)
         some = slice(None, None, -(-len(rows) // MOST))
         short, curve = self._yard(encoded, rows[some], heard), {}
         for under in BOTH[::-1] if setting.prior == "both" else (None,):
@@ -128,8 +135,8 @@ class Portrait:
                 there = steps == options.get("steps") and under in (None, "robot")
                 made = waves[some] if there else speak(rows[some], seed=seed, prior=under, **options | {"steps": steps})
                 curve[f"gaussian.{steps}" if under == "gaussian" else str(steps)] = short.means(made)[0]
-        parts = scored.groupby(known_as(encoded, rows)).mean().T.to_dict()
-        return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "curve": curve, "parts": parts}
+        told["metrics"] |= spread
+        return told | {"units": score.units(told["metrics"], heard), "curve": curve}
 
 
 def diversity(encoded, rows, speak, seed, draws=3):

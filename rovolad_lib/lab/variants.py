@@ -38,6 +38,7 @@ VARIANTS = {
     "first_affine": FIRST | {"ae": "shared", "mapped": "affine"},
 }
 HEADLINES = ("gaussian", "control", "robot", "robot_only", "first")
+AT_LENGTH = (*HEADLINES, "mixed", "both")  # whose steps and diversity are measured too
 # question -> pairs of runs, the second without the suspected cause and otherwise the first
 CAUSES = {
     "no alignment": (("first_rates", "first_aligned"), ("robot_none", "robot"), ("gaussian_none", "gaussian")),
