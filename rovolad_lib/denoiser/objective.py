@@ -26,17 +26,19 @@ class Estimator:
     normalised. mapped: form of `mean.fit`; voice: whether the context's mean is part of y; moments: `mean.moments` as
     `fit` measured them, so that the input has unit variance with a voice in y and without; None: as assumed in `moments`.
     times: of `loss`, of the whole "path", or its "start" alone, where sampling begins: a bridge's one-shot regressor E[x0 | y].
+    padding: "seen": in training the network is shown padding as if it were speech, and only the loss passes it over.
     """
 
     def __init__(self, model, prior, kind=None, target="preconditioned", normalise="known", mapped="ridge", voice=True,
-                 moments=None, times="path"):  # fmt: skip
+                 moments=None, times="path", padding="hidden"):  # fmt: skip
         check(target, "target", ("preconditioned", *TARGETS))
         check(normalise, "normalise", ("known", "item"))
         check(times, "times", ("path", "start"))
+        check(padding, "padding", ("hidden", "seen"))
         self.model, self.prior, self.kind = model, prior, kind
         self.inside = getattr(model, "module", model)  # of several processes' wrapper
         self.target, self.normalise, self.mapped, self.voice, self.measured = target, normalise, mapped, voice, moments
-        self.times = times
+        self.times, self.padding = times, padding
 
     def mean(self, robot, context=None, context_mask=None, mask=None, drop=None):
         """Return y (N, E, T), the prior's mean: arguments of PriorMean, the context left out where it has no part in y."""
@@ -110,7 +112,9 @@ class Estimator:
     def _state(self, batch, t):
         """Return x_t, y and the noise of a batch at times t, and the network's further inputs."""
         given = {name: batch[name] for name in INPUTS if name in batch}
-        y = self.mean(batch["robot"], batch["context"], batch["context_mask"], batch["mask"], batch["drop"])
+        if self.padding == "seen":
+            given["mask"] = None
+        y = self.mean(batch["robot"], batch["context"], batch["context_mask"], given["mask"], batch["drop"])
         a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
         noise = torch.randn_like(batch["x0"])
         return a * y + b * batch["x0"] + c * noise, y, noise, given

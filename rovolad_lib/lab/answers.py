@@ -1,20 +1,59 @@
-"""What the study of priors concludes, in words: every figure in them comes from the records, none from anywhere else."""
+"""What the studies conclude, in words: every figure in them comes from the records, none from anywhere else."""
 
 import math
 
 import pandas
 
-from rovolad_lib.lab import measure
+from rovolad_lib.lab import measure, records
 from rovolad_lib.lab.variants import CAUSES, HEADLINES
 from rovolad_lib.metrics import intervals
 from rovolad_lib.metrics.intervals import MARGIN  # noqa: F401  of the picture
 
+DIFFER = {"yes": "they differ", "no": "the same", "reverse": "they differ", "undecided": "undecided at this size"}
 SAYS = {"yes": "a cause", "no": "not one", "reverse": "not one, the other way round", "undecided": "undecided at this size"}
 
 
-def over_seeds(frame, column):
-    """Return a table seed x variant of one column of the records, such as "metrics.frechet" or "curve.4.frechet"."""
-    return frame.pivot_table(column, "parameters.seed", "parameters.variant")
+def of_corpus(study, results, record):
+    """Return the records of a study that an answer beside `record` may rest on, and the picture that shows it.
+
+    Those of the same corpus, rehearsals beside rehearsals, real runs beside real ones. The corpus with most records has the
+    picture of the study's own name.
+    """
+    held, corpus = records.load(study, results), record["parameters"]["corpus"]
+    rehearsal = held["data.demo"].astype(bool) | (held["parameters.preset"] == "smoke")
+    held = held[rehearsal == (record["data"]["demo"] or record["parameters"]["preset"] == "smoke")]
+    main = held["parameters.corpus"].mode()[0]
+    return held[held["parameters.corpus"] == corpus], results / f"{study}{'' if corpus == main else '_' + corpus}.png"
+
+
+def over_seeds(frame, column, name="variant"):
+    """Return a table seed x variant, or another parameter, of a column of the records, such as "curve.4.frechet"."""
+    return frame.pivot_table(column, "parameters.seed", f"parameters.{name}")
+
+
+def factor(frame, name, metric="frechet"):
+    """Return what one parameter does, in words: the means of its values, best first, and the worst over the best.
+
+    frame: records that differ in that parameter and the seed alone; metric: lower is better.
+    """
+    at = over_seeds(frame, f"metrics.{metric}", name)
+    means = at.mean().sort_values()
+    said = ", ".join(f"{value} {mean:.2f}" for value, mean in means.items())
+    both = at[[means.index[-1], means.index[0]]].dropna().to_numpy().T
+    if len(means) < 2 or both.shape[1] < 2:
+        return said
+    low, high = intervals.ratio(*both)[1:]
+    told = against(at[means.index[-1]], at[means.index[0]], means.index[-1], means.index[0])
+    return f"{said}; {told}, {DIFFER[intervals.verdict(low, high)]}"
+
+
+def factors(frame, name, within, metric="frechet"):
+    """Return a line for each setting of the parameters `within`: what `factor` says of the parameter `name` there."""
+    lines = []
+    for key, part in frame.groupby([f"parameters.{k}" for k in within]):
+        setting = ", ".join(f"{k} {v}" for k, v in zip(within, key, strict=True))
+        lines.append(f"{setting}: {factor(part, name, metric)}")
+    return lines
 
 
 def against(a, b, one, two):

@@ -103,7 +103,7 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
 def batches(encoded, setting, keep, model, **options):
     """Return Pairs of the utterances `keep` as a Setting has them, for a Denoiser; options: of Pairs, of their own."""
     given = {
-        "align": setting.align, "mode": setting.pad, "masked": setting.mask == "on", "multiple": max(2, model.stride),
+        "align": setting.align, "mode": setting.pad, "masked": setting.mask != "off", "multiple": max(2, model.stride),
         "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff,
     }  # fmt: skip
     return Pairs(encoded.latents, encoded.data.table, keep, **given | options)

@@ -124,7 +124,7 @@ class Portrait:
         return {"metrics": metrics, "units": score.units(metrics, heard), "intervals": known, "parts": parts}
 
     def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
-        """Return what `brief` does, the diversity, and the curve {steps: scores}, of two priors {"gaussian.steps": scores} too."""
+        """Return what `brief` does, diversity, and the curve {steps: scores}, of two priors also {"gaussian.steps": scores}."""
         told = self.brief(encoded, setting, model, rows, heard, waves, seed, **options)
         speak = partial(score.speak, encoded, model, references=min(3, setting.references))
         spread = diversity(encoded, rows, partial(speak, **options), seed)

@@ -36,7 +36,7 @@ class Parameter:
 
 STUDIED = {
     "pad": Parameter("choice", "where a short clip is padded", ("pre", "post", "even")),
-    "mask": Parameter("choice", "padding hidden from the network", ("on", "off")),
+    "mask": Parameter("choice", "padding hidden from network and loss, or not, or from the loss alone", ("on", "off", "loss")),
     "align": Parameter("choice", "how the robot is brought to the person's timing", ("dtw", "linear", "none")),
     "prior": Parameter("choice", "where diffusion starts", ("gaussian", "robot", "mixed", "both")),
     "condition": Parameter("choice", "robot latents given to the network", ("on", "off")),
@@ -48,8 +48,9 @@ STUDIED = {
     "context": Parameter("choice", "how the network hears the voice", ("none", "two_step", "channel", "cross")),
     "references": Parameter("int", "recordings that show the voice", (1, 2, 4, 8), 0),
     "description": Parameter("choice", "text that describes the voice", ("none", "minilm", "clip")),
-    "sampler": Parameter("choice", "how diffusion steps",
-                         ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun")),
+    "sampler": Parameter(
+        "choice", "how diffusion steps", ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun")
+    ),
     "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear")),
     "scale": Parameter("float", "input scale of the clean latents", (0.1, 0.3, 0.5, 0.7, 1.0), 1e-3, 10.0),
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),

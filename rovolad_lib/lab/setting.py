@@ -26,12 +26,13 @@ class Setting:
 
     The robot reaches the network as prior (prior robot or mixed), as condition, as both, or as neither: prior gaussian,
     condition off, and mapped none, or else it would come in by the mean. target, normalise, mapped, voice: see
-    denoiser.objective; noise: in deviations of the residual, of mixed the prior's own, of a bridge of any kind that of the
-    Brownian bridge which is as noisy where both are noisiest (half of it); path: kind of the bridge or form of the mixed
-    prior; end: of the bridge; schedule, scale: of the gaussian prior, schedule also of the diffvc form; None: as the prior
-    has it. description: none, or a text encoder of denoiser.text, which hears a sentence about each voice; oneoff,
-    oneoff_share: see speech.batches; speakers: a learned voice for every speaker trained on, the known upper bar; ae, robots:
-    see lab.material; times: see denoiser.objective; budget: times the preset's training steps.
+    denoiser.objective; mask: "loss" hides padding from the loss alone, the network sees it; noise: in deviations of the
+    residual, of mixed the prior's own, of a bridge of any kind that of the Brownian bridge which is as noisy where both are
+    noisiest (half of it); path: kind of the bridge or form of the mixed prior; end: of the bridge; schedule, scale: of the
+    gaussian prior, schedule also of the diffvc form; None: as the prior has it. description: none, or a text encoder of
+    denoiser.text, which hears a sentence about each voice; oneoff, oneoff_share: see speech.batches; speakers: a learned
+    voice for every speaker trained on, the known upper bar; ae, robots: see lab.material; times: see denoiser.objective;
+    budget: times the preset's training steps.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -74,9 +75,9 @@ class Setting:
 
     def objective(self):
         """Return the options of denoiser.objective.Estimator."""
-        return {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"} | (
-            {} if self.times == "path" else {"times": self.times}
-        )
+        chosen = {"target": self.target, "normalise": self.normalise, "mapped": self.mapped, "voice": self.voice == "on"}
+        chosen |= {} if self.times == "path" else {"times": self.times}
+        return chosen | ({"padding": "seen"} if self.mask == "loss" else {})
 
     def named(self, deviation):
         """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.

@@ -457,3 +457,29 @@ def test_a_regressor_is_trained_where_sampling_starts():
     assert losses["path"]["x0"] < losses["start"]["x0"]
     with pytest.raises(ValueError, match="times 'end' is not known; accepted: path, start"):
         Estimator(Times(), Bridge(), times="end")
+
+
+def test_seen_padding_reaches_the_network_and_not_the_loss():
+    batch = {"x0": torch.randn(2, 3, 6), "robot": torch.randn(2, 3, 6), "context": torch.randn(2, 3, 4)}
+    mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    batch |= {"mask": mask, "context_mask": torch.ones(2, 4, dtype=torch.bool), "drop": torch.zeros(2, dtype=torch.bool)}
+    masks = []
+
+    class Told(Knows):
+        def forward(self, x, t, y, mask=None, **inputs):
+            masks.append(mask)
+            return super().forward(x, t, y)
+
+    for padding in ("seen", "hidden"):
+        torch.manual_seed(1)
+        loss = Estimator(Told(), Bridge(), padding=padding).loss(batch)["x0"]
+        torch.manual_seed(1)
+        estimator = Estimator(Told(), Bridge(), padding=padding)
+        t = torch.rand(2)
+        t = torch.where(torch.rand(2) < 0.05, 1.0, t.clamp(1e-4, 1))
+        x, y, _, given = estimator._state(batch, t)
+        error = (estimator(x, t, y, **given) - batch["x0"]).square() * mask[:, None]
+        assert loss == pytest.approx(float(error.sum() / (3 * 10)), rel=1e-5)
+    assert [m is None for m in masks] == [True, True, False, False]
+    with pytest.raises(ValueError, match="padding"):
+        Estimator(Told(), Bridge(), padding="none")
