@@ -26,6 +26,14 @@ def of_corpus(study, results, record):
     return held[held["parameters.corpus"] == corpus], results / f"{study}{'' if corpus == main else '_' + corpus}.png"
 
 
+def whole(frame):
+    """Return records with what stands at its default and is left out of them: budget, takes, without, of all runs."""
+    usual = {"parameters.budget": 1.0, "parameters.takes": "every", "parameters.without": None}
+    known = {name: frame[name].astype(object) for name in usual if name in frame}
+    filled = {name: known[name].where(known[name].notna(), value) if name in known else value for name, value in usual.items()}
+    return frame.assign(**filled)
+
+
 def over_seeds(frame, column, name="variant"):
     """Return a table seed x variant, or another parameter, of a column of the records, such as "curve.4.frechet"."""
     return frame.pivot_table(column, "parameters.seed", f"parameters.{name}")
@@ -39,12 +47,19 @@ def factor(frame, name, metric="frechet"):
     at = over_seeds(frame, f"metrics.{metric}", name)
     means = at.mean().sort_values()
     said = ", ".join(f"{value} {mean:.2f}" for value, mean in means.items())
-    both = at[[means.index[-1], means.index[0]]].dropna().to_numpy().T
+    both = at[[means.index[-1], means.index[0]]].dropna().to_numpy(copy=True).T
     if len(means) < 2 or both.shape[1] < 2:
         return said
     low, high = intervals.ratio(*both)[1:]
     told = against(at[means.index[-1]], at[means.index[0]], means.index[-1], means.index[0])
     return f"{said}; {told}, {DIFFER[intervals.verdict(low, high)]}"
+
+
+def means(frame, column, name, places=2):
+    """Return the means of a column for each value of a parameter, in words; empty where no record has it."""
+    if column not in frame:
+        return ""
+    return ", ".join(f"{value} {mean:.{places}f}" for value, mean in over_seeds(frame, column, name).mean().items())
 
 
 def factors(frame, name, within, metric="frechet"):
@@ -61,7 +76,7 @@ def against(a, b, one, two):
 
     a, b: Series by seed; one, two: their names.
     """
-    a, b = pandas.concat([a, b], axis=1).dropna().to_numpy().T
+    a, b = pandas.concat([a, b], axis=1).dropna().to_numpy(copy=True).T
     if not len(a):
         return ""
     mean, low, high = intervals.ratio(a, b)

@@ -36,14 +36,18 @@ class Data:
             raise ValueError(f"voice {speaker!r} is not in {self.folder}; accepted: {accepted}")
         return found.iloc[0]
 
-    def only(self, corpus):
-        """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are."""
+    def only(self, corpus, oneoff=False):
+        """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are.
+
+        oneoff: with recordings of other corpora beside it that have no speaker.
+        """
         corpus = self.table.corpus.mode()[0] if corpus is None else corpus
-        table = self.table[self.table.corpus == corpus].reset_index(drop=True)
+        kept = (self.table.corpus == corpus) | (oneoff & self.table.speaker.isna() & (self.table.corpus == corpus).any())
+        table = self.table[kept].reset_index(drop=True)
         if table.empty:
             accepted = ", ".join(self.table.corpus.unique())
             raise ValueError(f"corpus {corpus!r} is not in {self.folder}; accepted: {accepted}")
-        return Data(table, self.folder, manifest.fingerprint(table), set(table.corpus) == {"demo"})
+        return Data(table, self.folder, manifest.fingerprint(table), corpus == "demo")
 
 
 def ready(data=None, corpora=None):

@@ -71,7 +71,22 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
 
     preset, study: of lab.presets.denoiser; run: folder of its checkpoints; length: fixed batch length in frames or None.
     """
-    size, table = presets.denoiser(preset, encoded.data.demo, study), encoded.data.table
+    size = presets.denoiser(preset, encoded.data.demo, study)
+    model, pairs, step = prepare(encoded, setting, size, seed, length)
+    model.notes["preset"] = preset
+    # equal steps for a study's runs
+    options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
+    options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
+    budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
+    return model, train.fit(model, step, pairs, run, **budget, **options)
+
+
+def prepare(encoded, setting, size, seed=0, length=None):
+    """Return (Denoiser, Pairs, step): an untrained network under a Setting, its mean fitted, its batches, and its losses.
+
+    size: of lab.presets.denoiser; length: as of `fit`.
+    """
+    table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
@@ -88,16 +103,11 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
         objective["moments"] = model.mean.moments
     model.notes = {
         "prior": prior, "objective": objective, "autoencoder": encoded.autoencoder.fingerprint(), "seed": seed,
-        "preset": preset, "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
+        "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
         "text_encoder": encoder, "speakers": voices,
     }  # fmt: skip
     model.notes |= provenance(table.loc[encoded.keep])
-    # equal steps for a study's runs
-    options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
-    options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
-    step = Denoising(*priors_of(prior), **objective)
-    budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
-    return model, train.fit(model, step, pairs, run, **budget, **options)
+    return model, pairs, Denoising(*priors_of(prior), **objective)
 
 
 def batches(encoded, setting, keep, model, **options):
@@ -161,12 +171,13 @@ def decides(p, data, autoencoder, study=False, **chosen):
     return {name: value for name, value in made.items() if name not in LATER or value != plain[name]}
 
 
-def experiment(study, encoded, chosen, p, results, device, further=None):
+def experiment(study, encoded, chosen, p, results, device, further=None, heard=None):
     """Train or load a denoiser under one choice of the studied parameters, score it on validation takes, and keep the record.
 
     study: name; chosen: dict name -> value, fields of Setting, or of SCORING, whose choices are heard of one network,
     trained once; p: the notebook's Parameters; results: folder; further: (encoded, setting, model, rows, heard, waves,
-    seed, **SCORING) -> dict of parts of the record, which go beside what is always there.
+    seed, **SCORING) -> dict of parts of the record, which go beside what is always there; heard: of score.panel, None: the
+    judges of this very data.
     Returns (record, waves): the record as saved and the wave of each scored utterance.
     """
     parameters = decides(p, encoded.data, encoded.autoencoder, True, **chosen)
@@ -177,7 +188,7 @@ def experiment(study, encoded, chosen, p, results, device, further=None):
     length = None if setting.mask == "on" else longest(encoded)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
     model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force, True)
-    model, heard = model.cpu(), score.panel(encoded, p.preset, results / "models")
+    model, heard = model.cpu(), heard or score.panel(encoded, p.preset, results / "models")
     options = {name: parameters[name] for name in SCORING if name in parameters}
     waves = score.speak(encoded, model, rows, seed=p.seed, references=min(3, setting.references), **options)
     scored = score.scores(waves, encoded, rows, heard).drop(columns="utterance")

@@ -103,7 +103,8 @@ class Portrait:
     def __init__(self):
         self.yards = {}
 
-    def _yard(self, encoded, rows, heard):
+    def yard(self, encoded, rows, heard):
+        """Return the Yardstick of some rows, made once."""
         key = (encoded.data.fingerprint, *rows)
         if key not in self.yards:
             self.yards[key] = Yardstick(encoded, rows, heard)
@@ -115,7 +116,7 @@ class Portrait:
         parts: means over clips of voices and words that training knew, or not. options: what `waves` were spoken with.
         Arguments as `experiment` gives them.
         """
-        yard = self._yard(encoded, rows, heard)
+        yard = self.yard(encoded, rows, heard)
         metrics, known, scored = yard.whole(waves)
         if "text" in yard.judges:
             speak = partial(score.speak, encoded, model, references=min(3, setting.references), seed=seed, **options)
@@ -129,7 +130,7 @@ class Portrait:
         speak = partial(score.speak, encoded, model, references=min(3, setting.references))
         spread = diversity(encoded, rows, partial(speak, **options), seed)
         some = slice(None, None, -(-len(rows) // MOST))
-        short, curve = self._yard(encoded, rows[some], heard), {}
+        short, curve = self.yard(encoded, rows[some], heard), {}
         for under in BOTH[::-1] if setting.prior == "both" else (None,):
             for steps in STEPS if setting.times == "path" else (1,):
                 there = steps == options.get("steps") and under in (None, "robot")

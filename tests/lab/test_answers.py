@@ -104,3 +104,37 @@ def test_every_ratio_of_the_report_comes_from_the_committed_records(corpus):
         assert numpy.array(figures, float) == pytest.approx(expected, abs=0.0051, rel=1e-4), (line, one, two)
         assert line in page
     assert found or len({v for v, _ in scores} & set(HEADLINES)) < 2
+
+
+def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
+    frame = pandas.DataFrame([row("robot", s, f * (1 + s / 10)) | {"parameters.pad": pad} for pad, f in
+                              (("pre", 4.0), ("post", 2.0), ("even", 2.2)) for s in range(3)])  # fmt: skip
+    assert answers.factor(frame, "pad") == "post 2.20, even 2.42, pre 4.40; pre / post 2.00 (2.00 to 2.00), they differ"
+    near = frame[frame["parameters.pad"] != "pre"]
+    assert answers.factor(near, "pad").endswith("even / post 1.10 (1.10 to 1.10), the same")
+    assert answers.factor(near[near["parameters.seed"] == 0], "pad") == "post 2.00, even 2.20"  # one seed says no more
+    both = pandas.concat([frame.assign(**{"parameters.mask": m}) for m in ("on", "off")])
+    assert [line.split(": ")[0] for line in answers.factors(both, "pad", ["mask"])] == ["mask off", "mask on"]
+    assert answers.means(frame, "metrics.frechet", "pad", 1) == "even 2.4, post 2.2, pre 4.4"
+    assert answers.means(frame, "cost.x", "pad") == ""
+
+
+def test_an_answer_rests_on_its_own_corpus_and_kind_and_the_largest_has_the_plain_name(tmp_path):
+    def kept(run, corpus, preset="small", demo=False):
+        record = {
+            "study": "s", "run_id": run, "parameters": {"preset": preset, "corpus": corpus, "seed": 0}, "metrics": {"error": 1.0},
+            "data": {"fingerprint": "f", "demo": demo}, "units": {}, "seconds": 1, "device": "cpu", "recipe": {},
+        }  # fmt: skip
+        records.save(record, tmp_path)
+        return record
+
+    first, second = kept("a", "digits"), kept("c", "mls")
+    kept("b", "digits")
+    smoke, demo = kept("d", "digits", preset="smoke"), kept("e", "demo", demo=True)
+    held, picture = answers.of_corpus("s", tmp_path, first)
+    assert list(held["run_id"]) == ["a", "b"] and picture == tmp_path / "s.png"
+    held, picture = answers.of_corpus("s", tmp_path, second)
+    assert list(held["run_id"]) == ["c"] and picture == tmp_path / "s_mls.png"
+    assert [list(answers.of_corpus("s", tmp_path, r)[0]["run_id"]) for r in (smoke, demo)] == [["d"], ["e"]]
+    filled = answers.whole(held)
+    assert filled["parameters.budget"].tolist() == [1.0] and filled["parameters.without"].isna().all()
