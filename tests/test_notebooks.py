@@ -16,6 +16,7 @@ from rovolad_lib.lab.paths import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 NONE = [pytest.param(None, marks=pytest.mark.skip(reason="no notebooks in notebooks/"))]
 PADDING = ROOT / "notebooks" / "03_ablation_padding.ipynb"
+ONE = {"05_ablation_backbone": {"backbone": "cnn"}, "06_ablation_conditioning": {"dropout": 0.1, "oneoff": "out"}}  # of many
 COMMAND = Path(sys.executable).parent / ("papermill.exe" if os.name == "nt" else "papermill")
 
 
@@ -45,7 +46,7 @@ def streams(path, name):
 @pytest.mark.parametrize("path", NOTEBOOKS or NONE, ids=lambda path: path and path.stem)
 def test_notebook_runs(path, shared):
     wanted = {"preset": "smoke", "data": shared / "data", "results": shared / "results", "force": True}
-    chosen = {name: value for name, value in wanted.items() if name in inspect_notebook(str(path))}
+    chosen = {name: value for name, value in wanted.items() if name in inspect_notebook(str(path))} | ONE.get(path.stem, {})
     before = {file: file.stat().st_mtime_ns for file in (ROOT / "results").rglob("*") if file.is_file()}
     out = shared / f"{path.stem}.ipynb"
     code, text = papermill(path, out, *(f"-p{name}={value}" for name, value in chosen.items()), cwd=shared)

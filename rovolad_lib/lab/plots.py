@@ -214,11 +214,11 @@ def ratios(table, group, title, path=None, margin=None):
             axis.plot(row["ratio"], place, "o", color=inks[row[group]], label=row[group])
         axis.set(xscale="log", xlabel="first over second", ylim=(len(table) - 0.5, -0.5))
         axis.set_yticks(rows, table["with"] + " / " + table["without"])
-        axis.set_xlim(max(axis.get_xlim()[0], 0.1), min(axis.get_xlim()[1], 30))
+        axis.set_xlim(max(axis.get_xlim()[0], 0.05), min(axis.get_xlim()[1], 20))
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}"), axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(axis="x"), axis.grid(axis="y", visible=False)
-        _legend_below([axis])
+        _legend_below([axis], columns=3)
 
 
 def training_curve(log):
@@ -236,10 +236,10 @@ def _inks(names):
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def _legend_below(axes):
-    """Put what is labelled in any of the panels, once each, below all of them."""
+def _legend_below(axes, columns=5):
+    """Put what is labelled in any of the panels, once each, below all of them, at most `columns` in a line."""
     known = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    look = {"loc": "outside lower center", "ncols": min(len(known), 5), "frameon": False, "fontsize": 11}
+    look = {"loc": "outside lower center", "ncols": min(len(known), columns), "frameon": False, "fontsize": 11}
     axes[0].figure.legend(known.values(), known.keys(), **look)
 
 

@@ -40,8 +40,8 @@ VARIANTS = {
     "first_shared": FIRST | {"ae": "shared"},
     "first_affine": FIRST | {"ae": "shared", "mapped": "affine"},
 }
-HEADLINES = ("gaussian", "control", "robot", "robot_only", "first")
-AT_LENGTH = (*HEADLINES, "mixed", "both")  # whose steps and diversity are measured too
+HEADLINES = ("robot", "robot_x0", "robot_only", "gaussian", "gaussian_x0", "first", "first_gaussian")
+AT_LENGTH = (*HEADLINES, "control", "mixed", "both")  # whose steps and diversity are measured too
 # question -> pairs of runs, the second without the suspected cause and otherwise the first
 CAUSES = {
     "no alignment": (("first_rates", "first_aligned"), ("robot_none", "robot"), ("gaussian_none", "gaussian")),
