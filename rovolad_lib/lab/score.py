@@ -29,18 +29,18 @@ def testable(encoded, split):
 
 
 def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, references=3, batch=64, prior=None,
-          says=None, **options):  # fmt: skip
+          says=None, described=None, **options):  # fmt: skip
     """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
     other words, together with what else tells this network a voice, its description or its learned number; the robot
     says the text at its normal rate, so nothing of the take itself is used. prior: gaussian | robot, of a network that
     knows both (None: robot); sampler: None is the prior's own; says: positions whose texts the robot says instead (None:
-    rows); options: of convert.sample.
+    rows); described: positions whose descriptions are told instead; options: of convert.sample.
     """
     prior, default = prior_of(model.notes["prior"], prior)
     device = next(model.parameters()).device
-    voices = {name: value.to(device) for name, value in tell(rows, **told_to(model, encoded.data)).items()}
+    voices = {name: value.to(device) for name, value in tell(described or rows, **told_to(model, encoded.data)).items()}
     robots, contexts = robot_latents(encoded, says or rows), [context(encoded, i, references) for i in rows]
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
