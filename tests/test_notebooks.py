@@ -16,7 +16,10 @@ from rovolad_lib.lab.paths import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 NONE = [pytest.param(None, marks=pytest.mark.skip(reason="no notebooks in notebooks/"))]
 PADDING = ROOT / "notebooks" / "03_ablation_padding.ipynb"
-ONE = {"05_ablation_backbone": {"backbone": "cnn"}, "06_ablation_conditioning": {"dropout": 0.1, "oneoff": "out"}}  # of many
+ONE = {  # of many
+    "05_ablation_backbone": {"backbone": "cnn"}, "06_ablation_conditioning": {"dropout": 0.1, "oneoff": "out"},
+    "07_ablation_context": {"context": "two_step"}, "08_ablation_sampler": {"prior": "mixed"},
+}  # fmt: skip
 COMMAND = Path(sys.executable).parent / ("papermill.exe" if os.name == "nt" else "papermill")
 
 

@@ -39,14 +39,16 @@ class Data:
     def only(self, corpus, oneoff=False):
         """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are.
 
-        oneoff: with recordings of other corpora beside it that have no speaker.
+        oneoff: with what other corpora have to train on beside it, nobody being told who speaks there.
         """
         corpus = self.table.corpus.mode()[0] if corpus is None else corpus
-        kept = (self.table.corpus == corpus) | (oneoff & self.table.speaker.isna() & (self.table.corpus == corpus).any())
-        table = self.table[kept].reset_index(drop=True)
+        table = self.table[self.table.corpus == corpus].reset_index(drop=True)
         if table.empty:
             accepted = ", ".join(self.table.corpus.unique())
             raise ValueError(f"corpus {corpus!r} is not in {self.folder}; accepted: {accepted}")
+        if oneoff:
+            others = self.table[(self.table.corpus != corpus) & (self.table.split == "train")]
+            table = pd.concat([table, others.assign(speaker=None)], ignore_index=True)
         return Data(table, self.folder, manifest.fingerprint(table), corpus == "demo")
 
 

@@ -94,7 +94,7 @@ def prepare(encoded, setting, size, seed=0, length=None):
     parts["text"] = told["text"][0].shape[1] if encoder else 0
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
-    typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=128).float().mean()) if length is None else length
+    typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=setting.crop).float().mean()) if length is None else length
     options = {"batch": min(size["batch"], int(size["frames"] / typical)), "seed": seed, "length": length, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
@@ -114,7 +114,7 @@ def batches(encoded, setting, keep, model, **options):
     """Return Pairs of the utterances `keep` as a Setting has them, for a Denoiser; options: of Pairs, of their own."""
     given = {
         "align": setting.align, "mode": setting.pad, "masked": setting.mask != "off", "multiple": max(2, model.stride),
-        "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff,
+        "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff, "crop": setting.crop,
     }  # fmt: skip
     return Pairs(encoded.latents, encoded.data.table, keep, **given | options)
 

@@ -218,7 +218,7 @@ def ratios(table, group, title, path=None, margin=None):
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.xaxis.set_major_formatter("{x:g}"), axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(axis="x"), axis.grid(axis="y", visible=False)
-        _legend_below([axis], columns=3)
+        _legend_below([axis])
 
 
 def training_curve(log):
@@ -236,10 +236,11 @@ def _inks(names):
     return dict(zip(names, sns.color_palette("colorblind", len(names)), strict=True))
 
 
-def _legend_below(axes, columns=5):
-    """Put what is labelled in any of the panels, once each, below all of them, at most `columns` in a line."""
+def _legend_below(axes):
+    """Put what is labelled in any of the panels, once each, below all of them, in as many columns as the width holds."""
     known = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    look = {"loc": "outside lower center", "ncols": min(len(known), columns), "frameon": False, "fontsize": 11}
+    columns = min(len(known), 5, max(1, 90 // (6 + max(map(len, known), default=0))))
+    look = {"loc": "outside lower center", "ncols": columns, "frameon": False, "fontsize": 11}
     axes[0].figure.legend(known.values(), known.keys(), **look)
 
 

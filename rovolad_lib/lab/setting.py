@@ -32,7 +32,7 @@ class Setting:
     gaussian prior, schedule also of the diffvc form; None: as the prior has it. description: none, or a text encoder of
     denoiser.text, which hears a sentence about each voice; oneoff, oneoff_share: see speech.batches; speakers: a learned
     voice for every speaker trained on, the known upper bar; ae, robots: see lab.material; times: see denoiser.objective;
-    budget: times the preset's training steps.
+    crop: longest item in frames; budget: times the preset's training steps.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -62,6 +62,7 @@ class Setting:
     robots: str = "many"
     times: str = "path"
     budget: float = 1.0
+    crop: int = 128
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
@@ -109,7 +110,7 @@ def _noisiest(kind):
 
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
-         "oneoff_share", "speakers", "ae", "robots", "times", "budget")  # fmt: skip
+         "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop")  # fmt: skip
 
 
 def named_runs(p):

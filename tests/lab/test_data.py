@@ -49,6 +49,16 @@ def test_one_corpus_of_several(tmp_path):
         data.only("c")
 
 
+def test_other_corpora_beside_one_are_trained_on_without_their_speakers(tmp_path):
+    rows = table(["b", "a", "a"]).assign(speaker=["b-x", "a-x", "a-y"], split=["val_seen", "train", "val_seen"])
+    manifest.write(rows, tmp_path / "manifest.parquet")
+    both = ready(tmp_path).only("b", oneoff=True)
+    assert both.table.id.tolist() == ["u0", "u1"] and both.table.speaker.isna().tolist() == [False, True]
+    assert both.fingerprint != ready(tmp_path).only("b").fingerprint and not both.demo
+    with pytest.raises(ValueError, match="'c' is not in"):
+        ready(tmp_path).only("c", oneoff=True)
+
+
 def test_the_demo_is_known_by_its_name(tmp_path):
     manifest.write(table(["demo"]), tmp_path / "manifest.parquet")
     assert ready(tmp_path).demo and isinstance(ready(tmp_path), Data)
