@@ -3,13 +3,16 @@
 import copy
 import json
 import math
+import os
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 from accelerate import Accelerator, PartialState
+from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -18,6 +21,7 @@ from rovolad_lib.files import replacing
 
 RECIPE = 1
 SMOOTH = 20  # steps averaged in a row of the log
+NEWEST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"  # the two that are kept
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,28 @@ class Fit:
     seconds: float
 
 
-def fit(
+def fit(model, step, batches, run, **options):
+    """Train a model in place, to the moving average of its weights, and return the log, a Fit; `_fit` says what is accepted.
+
+    One process at a time trains in a folder, or several of one `accelerate launch`: the next waits, says so, and then finds the
+    finished run.
+    """
+    first = PartialState(cpu=str(options.get("device", "cpu")) == "cpu").is_main_process
+    with _alone(Path(run)) if first else nullcontext():
+        return _fit(model, step, batches, Path(run), **options)
+
+
+def _fit(
     model, step, batches, run, *, steps=None, seconds=None, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, warmup=0.02,
     ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False, keep=(),
 ):  # fmt: skip
-    """Train a model in place, to the moving average of its weights, and return the log.
+    """Train a model in place in a folder of its own; see `fit`.
 
     model: nn.Module; step: step(model, batch) -> {"loss": scalar to minimise, other names: scalars to log}.
     batches: map-style, batches[i] is the i-th batch of an endless sequence, the same whenever it is asked for; one that has
     a method `planned` is told the number of steps before the first of them.
-    run: folder of checkpoint.pt and log.csv. Running the same thing again resumes; a finished run is loaded.
+    run: folder of log.csv and the two newest checkpoints, of which a damaged one is passed over, which is said. Running the same
+    thing again resumes; a finished run is loaded.
     steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
     the file `plan` (None: budget.json in the run), which several runs may share.
     lr: peak of AdamW's rate (warm-up share `warmup`, cosine to 2 %); ema: decay of the average; clip: gradient norm;
@@ -47,10 +63,9 @@ def fit(
     run repeats an uninterrupted one.
     Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
     """
-    run = Path(run)
-    run.mkdir(parents=True, exist_ok=True)
     if force:
-        (run / "checkpoint.pt").unlink(missing_ok=True)
+        for name in (NEWEST, BEFORE):
+            (run / name).unlink(missing_ok=True)
     accelerator = Accelerator(cpu=str(device) == "cpu")
     learned = [p for p in model.to(accelerator.device).train().parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr, betas, weight_decay=weight_decay, fused=True)
@@ -85,6 +100,27 @@ def fit(
     return Fit(pd.DataFrame(log.rows), steps, log.rows[-1]["seconds"])
 
 
+@contextmanager
+def _alone(run):
+    """Hold a training's folder; who comes second waits, and says for whom. A process that dies lets go of it."""
+    run.mkdir(parents=True, exist_ok=True)
+    owner = run / "owner.json"
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+        print(f"{run} is being trained by {who}: waiting until that is done")
+        lock.acquire()
+    try:
+        with replacing(owner) as file:
+            file.write_text(json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}), encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
 class _Log:
     """The rows of log.csv: losses averaged over up to SMOOTH steps, and the seconds of training since its first step."""
 
@@ -113,7 +149,7 @@ def _update(model, optimizer, step, batch, accelerator, clip, index, run):
     norm = accelerator.clip_grad_norm_(model.parameters(), clip)
     losses = {name: value.detach() for name, value in losses.items()}
     if not torch.isfinite(losses["loss"] + norm):  # a finite loss can have a slope that is not
-        path = run / "checkpoint.pt"
+        path = run / NEWEST
         kept = f"the last good checkpoint is {path}" if path.exists() else f"there is no checkpoint at {path} yet"
         raise FloatingPointError(f"loss is {float(losses['loss'])}, its gradient {float(norm)} at step {index}; {kept}")
     optimizer.step()
@@ -169,8 +205,10 @@ def _checkpoint(run, model, average, optimizer, step, rows):
         "model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
         "step": step, "rows": rows,
     }  # fmt: skip
-    with replacing(run / "checkpoint.pt") as file:
+    with replacing(run / NEWEST) as file:
         torch.save(state, file)
+        if (run / NEWEST).exists():
+            os.replace(run / NEWEST, run / BEFORE)
     with replacing(run / "log.csv") as file:
         pd.DataFrame(rows).to_csv(file, index=False)
 
@@ -183,11 +221,21 @@ def _keep(path, average):
 
 
 def _restore(run, model, average, optimizer):
-    """Load the run's checkpoint if there is one; weights only, nothing is unpickled."""
-    path = run / "checkpoint.pt"
-    if not path.exists():
+    """Load the newest of the run's checkpoints that is whole, or begin where there is none; nothing is unpickled."""
+    state, damaged = None, []
+    for path in (run / NEWEST, run / BEFORE):
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        except Exception:  # cut off, or not a checkpoint: of such bytes the reader raises whatever comes
+            damaged.append(path)
+        if state:
+            break
+    if damaged and state is None:
+        raise ValueError(f"{damaged[0]} is damaged, and there is no other: delete it to start over")
+    if damaged:
+        print(f"{damaged[0]} is damaged: the run goes on from {path.name}, step {state['step']}")
+    if state is None:
         return {"step": 0, "rows": []}
-    state = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     average.load_state_dict(state["average"])
     optimizer.load_state_dict(state["optimizer"])

@@ -1,5 +1,9 @@
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pandas as pd
@@ -9,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rovolad_lib import train
+from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.train import fit
 
 
@@ -74,9 +79,7 @@ def test_an_interrupted_run_continues_bit_for_bit(whole, tmp_path, at):
     done = fit(model, again, Line(), tmp_path, steps=50, every=0)
     assert again.calls == 50 - at // 20 * 20  # only what came after the last checkpoint is repeated
     assert same(model, whole[0]) and not model.training
-    pd.testing.assert_frame_equal(
-        done.log.drop(columns="seconds"), whole[1].log.drop(columns="seconds"), check_exact=True
-    )
+    pd.testing.assert_frame_equal(done.log.drop(columns="seconds"), whole[1].log.drop(columns="seconds"), check_exact=True)
 
 
 def test_twice_interrupted_with_checkpoints_far_apart(whole, tmp_path):
@@ -252,3 +255,65 @@ def test_frozen_weights_stay(tmp_path):
     model[0].requires_grad_(False)
     fit(model, step, Line(), tmp_path, steps=5)
     assert torch.equal(model[0].weight, network()[0].weight) and not torch.equal(model[2].weight, network()[2].weight)
+
+
+@pytest.mark.parametrize("keep", [0, 100])
+def test_a_damaged_checkpoint_is_passed_over_and_said(whole, tmp_path, capsys, keep):
+    with pytest.raises(Interrupted):
+        fit(network(), Stops(45, interrupt), Line(), tmp_path, steps=50, every=0)
+    newest, before = tmp_path / train.NEWEST, tmp_path / train.BEFORE
+    assert [torch.load(path, weights_only=True)["step"] for path in (newest, before)] == [40, 20]
+    newest.write_bytes(newest.read_bytes()[:keep])
+    model = network()
+    again = fit(model, step, Line(), tmp_path, steps=50, every=0)
+    assert same(model, whole[0]) and again.log.drop(columns="seconds").equals(whole[1].log.drop(columns="seconds"))
+    assert f"{newest} is damaged: the run goes on from {train.BEFORE}, step 20" in capsys.readouterr().out
+
+
+def test_only_damaged_checkpoints_stop_the_run_and_name_the_file(tmp_path):
+    fit(network(), step, Line(), tmp_path, steps=2)
+    for path in (tmp_path / train.NEWEST, tmp_path / train.BEFORE):
+        path.write_bytes(b"half")
+    with pytest.raises(ValueError, match=f"{train.NEWEST} is damaged.*delete it to start over"):
+        fit(network(), step, Line(), tmp_path, steps=2)
+
+
+COUNTED = """
+import sys, time
+from tests.test_train import Line, fit, network, step
+
+def counted(model, batch):
+    with open(sys.argv[2], "a", encoding="utf-8") as file:
+        print("x", file=file)
+    time.sleep(0.02)
+    return step(model, batch)
+
+print(fit(network(), counted, Line(), sys.argv[1], steps=50).steps)
+"""
+
+
+def test_two_processes_of_one_run_do_the_work_once(tmp_path):
+    command = [sys.executable, "-c", COUNTED, str(tmp_path / "run"), str(tmp_path / "count")]
+    look = {"stdout": subprocess.PIPE, "encoding": "utf-8", "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    both = [subprocess.Popen(command, cwd=ROOT, **look) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0] and all(text.endswith("50\n") for text in said)
+    assert len((tmp_path / "count").read_text(encoding="utf-8").splitlines()) == 50  # not 100
+    assert not (tmp_path / "run" / "owner.json").exists()
+
+
+KILLED = COUNTED.replace("time.sleep(0.02)", "time.sleep(0.005)").replace("steps=50", "steps=50, every=0")
+
+
+@pytest.mark.parametrize("after", [8, 21, 40])
+def test_a_killed_run_ends_bit_for_bit_as_the_uninterrupted_one(whole, tmp_path, after):
+    count = tmp_path / "count"
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run"), str(count)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and (not count.exists() or count.stat().st_size < 2 * after):
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode != 0, "it ended before it was killed"
+    model = network()
+    again = fit(model, step, Line(), tmp_path / "run", steps=50, every=0)
+    assert same(model, whole[0]) and again.log.drop(columns="seconds").equals(whole[1].log.drop(columns="seconds"))
