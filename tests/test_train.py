@@ -146,7 +146,7 @@ def test_a_finished_run_is_loaded_without_a_step(tmp_path):
 
 
 def test_of_many_processes_only_the_first_writes(whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "PartialState", lambda: SimpleNamespace(is_main_process=False))  # one process here
+    monkeypatch.setattr(train, "PartialState", lambda **given: SimpleNamespace(is_main_process=False))  # one process here
     model = network()
     done = fit(model, step, Line(), tmp_path, steps=50, every=0)
     assert not list(tmp_path.iterdir()) and same(model, whole[0]) and done.log.loss.equals(whole[1].log.loss)
