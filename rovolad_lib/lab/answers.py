@@ -94,8 +94,12 @@ RIGHT = (
 
 
 def ratios(frame, metric, pairs=RIGHT):
-    """Return the ratios of pairs of variants, in words; those that were not run are left out."""
-    at = over_seeds(frame, f"metrics.{metric}")
+    """Return the ratios of pairs of variants, in words; those that were not run are left out.
+
+    metric: of the main scores, or "curve.50.frechet" and the like.
+    """
+    column = metric if metric.startswith("curve.") else f"metrics.{metric}"
+    at = over_seeds(frame, column) if column in frame else ()
     return "; ".join(filter(None, (against(at[a], at[b], a, b) for a, b in pairs if a in at and b in at)))
 
 
@@ -198,6 +202,7 @@ def of_priors(frame, every, anchors, metric="frechet"):
     title = f"{frame['parameters.corpus'].iloc[0]}, {metric.replace('_', ' ')} at {steps} steps: {ranking(at)}"
     lines = {
         "the first attempt beside its own gaussian": pair("first", "first_gaussian"),
+        "the same at 50 steps": ratios(frame, f"curve.50.{metric}", [("first", "first_gaussian")]),
         "the robot prior done right": ratios(frame, metric),
         "as the only carrier of the words": pair("robot_only", "robot"),
         "words follow a swapped robot": mean("metrics.follows_swap", *HEADLINES),

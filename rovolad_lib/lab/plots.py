@@ -212,7 +212,7 @@ def ratios(table, group, title, path=None, margin=None):
         for place, row in zip(rows, table.to_dict("records"), strict=True):
             axis.hlines(place, row["low"], row["high"], color=inks[row[group]], linewidth=2)
             axis.plot(row["ratio"], place, "o", color=inks[row[group]], label=row[group])
-        axis.set(xscale="log", xlabel="first over second", ylim=(len(table) - 0.5, -0.5))
+        axis.set(xscale="log", xlabel="first over second, two runs that differ in one thing", ylim=(len(table) - 0.5, -0.5))
         axis.set_yticks(rows, table["with"] + " / " + table["without"])
         axis.set_xlim(max(axis.get_xlim()[0], 0.05), min(axis.get_xlim()[1], 20))
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

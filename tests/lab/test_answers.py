@@ -86,24 +86,24 @@ def test_every_ratio_of_the_report_comes_from_the_committed_records(corpus):
     held = held[held["parameters.corpus"] == corpus]
     frame, every = (measure.runs(held, 4, False, budget) for budget in (1.0, None))
     _, lines = answers.of_priors(frame, every, pandas.DataFrame())
-    wanted = {r["run_id"] for r in frame.to_dict("records")}
-    scores = {
-        (r["parameters"]["variant"], r["parameters"]["seed"]): r["metrics"]["frechet"]
-        for r in committed("ablation_prior") if r["run_id"] in wanted
-    }  # fmt: skip
+    wanted = set(frame["run_id"])
+    runs = {
+        (r["parameters"]["variant"], r["parameters"]["seed"]): r for r in committed("ablation_prior") if r["run_id"] in wanted
+    }
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
     found = [
         (line, *pair) for line in lines if not re.match("at .* times|both|the robot's", line)
         for pair in re.findall(r"(\w+) / (\w+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", line)
     ]  # fmt: skip
     for line, one, two, *figures in found:
+        scores = {k: r["curve"]["50"] if "50 steps" in line else r["metrics"] for k, r in runs.items() if k[0] in (one, two)}
         seeds = [s for v, s in scores if v == one and (two, s) in scores]
-        logs = numpy.log([scores[one, s] / scores[two, s] for s in seeds])
+        logs = numpy.log([scores[one, s]["frechet"] / scores[two, s]["frechet"] for s in seeds])
         half = {2: 12.7062, 3: T}[len(seeds)] * logs.std(ddof=1) / math.sqrt(len(seeds))
         expected = numpy.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
         assert numpy.array(figures, float) == pytest.approx(expected, abs=0.0051, rel=1e-4), (line, one, two)
         assert line in page
-    assert found or len({v for v, _ in scores} & set(HEADLINES)) < 2
+    assert found or len({v for v, _ in runs} & set(HEADLINES)) < 2
 
 
 def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
