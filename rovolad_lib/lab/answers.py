@@ -83,13 +83,8 @@ def against(a, b, one, two):
     return f"{one} / {two} {mean:.2f} ({low:.2f} to {high:.2f})" if len(a) > 1 else f"{one} / {two} {mean:.2f} (one seed)"
 
 
-RIGHT = (
-    ("robot", "first"),
-    ("robot", "gaussian"),
-    ("robot_x0", "first"),
-    ("robot_x0", "gaussian"),
-    ("robot_x0", "gaussian_x0"),
-    ("robot_x0", "control_x0"),
+RIGHT = tuple(("robot", other) for other in ("first", "gaussian")) + tuple(
+    ("robot_x0", other) for other in ("first", "gaussian", "gaussian_x0", "control_x0", "one_shot")
 )
 
 
