@@ -83,6 +83,7 @@ def against(a, b, one, two):
     return f"{one} / {two} {mean:.2f} ({low:.2f} to {high:.2f})" if len(a) > 1 else f"{one} / {two} {mean:.2f} (one seed)"
 
 
+FIRST = ("first", "first_gaussian")
 RIGHT = tuple(("robot", other) for other in ("first", "gaussian")) + tuple(
     ("robot_x0", other) for other in ("first", "gaussian", "gaussian_x0", "control_x0", "one_shot")
 )
@@ -196,8 +197,8 @@ def of_priors(frame, every, anchors, metric="frechet"):
 
     title = f"{frame['parameters.corpus'].iloc[0]}, {metric.replace('_', ' ')} at {steps} steps: {ranking(at)}"
     lines = {
-        "the first attempt beside its own gaussian": pair("first", "first_gaussian"),
-        "the same at 50 steps": ratios(frame, f"curve.50.{metric}", [("first", "first_gaussian")]),
+        "the first attempt beside its own gaussian": pair(*FIRST),
+        "the same at 50 steps": ratios(frame, f"curve.50.{metric}", [FIRST]),
         "the robot prior done right": ratios(frame, metric),
         "as the only carrier of the words": pair("robot_only", "robot"),
         "words follow a swapped robot": mean("metrics.follows_swap", *HEADLINES),
@@ -216,7 +217,9 @@ def of_priors(frame, every, anchors, metric="frechet"):
         lines[f"the robot's {steps} steps beside the gaussian's best"] = against(robot, other, "robot", f"gaussian at {n}")
     longest = every[every["parameters.budget"] == every["parameters.budget"].max()]
     if longest["parameters.budget"].max() > 1:
-        lines[f"at {longest['parameters.budget'].max():g} times the training steps"] = ratios(longest, metric)
+        named = f"at {longest['parameters.budget'].max():g} times the training steps"
+        lines[named] = ratios(longest, metric, (*RIGHT, FIRST))
+        lines[f"{named}, sampled in 50"] = ratios(longest, f"curve.50.{metric}", (*RIGHT, FIRST))
     if len(anchors):
         real = anchors.loc["ground truth"]
         lines["real takes"] = ", ".join(
