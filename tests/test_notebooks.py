@@ -17,6 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 NONE = [pytest.param(None, marks=pytest.mark.skip(reason="no notebooks in notebooks/"))]
 PADDING = ROOT / "notebooks" / "03_ablation_padding.ipynb"
 ONE = {  # of many
+    "04_ablation_prior": {"prior": "robot"},
     "05_ablation_backbone": {"backbone": "cnn"}, "06_ablation_conditioning": {"dropout": 0.1, "oneoff": "out"},
     "07_ablation_context": {"context": "two_step"}, "08_ablation_sampler": {"prior": "mixed"},
 }  # fmt: skip

@@ -222,9 +222,8 @@ def of_priors(frame, every, anchors, metric="frechet"):
         lines[f"{named}, sampled in 50"] = ratios(longest, f"curve.50.{metric}", (*RIGHT, FIRST))
     if len(anchors):
         real = anchors.loc["ground truth"]
-        lines["real takes"] = ", ".join(
-            f"{k.replace('_', ' ')} {real[f'metrics.{k}']:.2f}" for k in (metric, "text_accuracy", "speaker_accuracy")
-        )
+        shown = [k for k in (metric, "text_accuracy", "speaker_accuracy") if f"metrics.{k}" in real]
+        lines["real takes"] = ", ".join(f"{k.replace('_', ' ')} {real[f'metrics.{k}']:.2f}" for k in shown)
     return title, [f"{name}: {text}" for name, text in lines.items() if text] + verdicts(causes(frame, metric))
 
 
