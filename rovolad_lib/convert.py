@@ -12,12 +12,17 @@ from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.guidance import guided
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.schedules import as_double, check, gamma, grid
+from rovolad_lib.metrics import speaker
+from rovolad_lib.metrics.pitch import median_f0
+from rovolad_lib.speech import longform, references
 from rovolad_lib.speech import robot as espeak
-from rovolad_lib.speech.audio import SAMPLE_RATE, load, save, set_level
+from rovolad_lib.speech.audio import SAMPLE_RATE, save, set_level
 from rovolad_lib.speech.batches import pad
 
 MODELS = SHIPPED.parent
 DEFAULT = MODELS / "denoiser_mls.safetensors"
+VOICES = MODELS / "voices.safetensors"
+ROBOT_F0 = 110.0  # Hz, what the denoisers were trained on
 CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
 PRIORS = {"gaussian": (Gaussian, "ddpm"), "robot": (Bridge, "bridge_sde"), "mixed": (Mixed, "ddpm")}
@@ -178,34 +183,76 @@ class Converter:
 
     def __call__(self, source, reference, language="en", steps=4, guidance=1.0, sampler=None, seed=0, callback=None,
                  prior=None, **options):  # fmt: skip
-        """Return speech (S,) at 16 kHz: the words of `source` in the voice of `reference`.
+        """Return speech (S,) at 16 kHz: the words of `source` in the voice of `reference`; all that `stream` yields.
 
         source: str = text; Path = a recording, tensor (S,) = a wave at 16 kHz, of which only the words shall stay;
-        reference: one or several paths or waves (S,); language: of a text; steps: network evaluations; guidance: 1 is
-        none; sampler: name in diffusion.samplers (None: the prior's own); seed: another one is another reading;
-        callback: see diffusion.samplers; prior: gaussian | robot, of a network that knows both; options: spacing, rescale,
-        interval and the sampler's own, see `sample`. Errors: ValueError, FileNotFoundError.
+        reference: one or several paths or waves (S,), or names of shipped voices; language: of a text; steps: network
+        evaluations; guidance: 1 is none; sampler: name in diffusion.samplers (None: the prior's own); seed: another one is
+        another reading; callback: see diffusion.samplers; prior: gaussian | robot, of a network that knows both; options:
+        rate, pitch, level and best_of, see `stream`; spacing, rescale, interval and the sampler's own, see `sample`.
+        Errors: ValueError, FileNotFoundError.
         """
-        said = self.robot(source, language) if isinstance(source, str) else espeak.flatten(_wave(source))
-        robot, context = self._encode(said), self.voice(reference)
+        options |= {"steps": steps, "guidance": guidance, "sampler": sampler, "seed": seed, "callback": callback, "prior": prior}
+        return torch.cat(list(self.stream(source, reference, language, **options)))
+
+    def stream(self, source, reference, language="en", *, rate=None, pitch=None, level=None, best_of=1, seed=0, sampler=None,
+               prior=None, **options):  # fmt: skip
+        """Yield the waves that one behind the other are the speech, the first while the others are still to be made.
+
+        A long text goes by its sentences, a long recording by its silences (see speech.longform), so memory does not grow; the
+        voice, the level and the robot's pitch are the same in all. rate: words per minute of a text (None: the robot's 175);
+        pitch: Hz of the robot (None: 110); level: None is the network's; each may be "reference": as the references have it.
+        best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
+        best_of 1. The rest as for `__call__`.
+        """
+        like = {"rate": rate, "pitch": pitch, "level": level}
+        if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
+            raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
+        context = self.voice(reference)
+        heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
+        if rate == "reference" and isinstance(source, str):
+            rate = longform.rate_like(heard, source, language)
+        f0 = (median_f0(heard) or ROBOT_F0) if pitch == "reference" else pitch or ROBOT_F0
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
-        options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, "seed": seed}
-        options |= padding(self.denoiser)
-        latents = sample(self.denoiser, start, [robot], [context], callback=callback, **options)[0]
-        wave = self.autoencoder.decode(latents[None])[0, : len(said)]
-        return wave / wave.abs().max().clamp(min=1)
+        options |= {"sampler": sampler or default, **padding(self.denoiser)}
+
+        def spoken(gain=None, louder=None):
+            for number, wave in enumerate(_said(source, language, rate, f0)):
+                gain = gain or longform.gain_to(wave)  # None while all is silent
+                robot = set_level(wave) if number == 0 else longform.amplified(wave, gain or 1.0)
+                robot = self.autoencoder.encode(robot[None])[0]
+                made = sample(self.denoiser, start, [robot] * best_of, [context] * best_of, seed=seed + number, **options)
+                made = _most_like([self._decode(latents, len(wave)) for latents in made], heard)
+                if louder is None:
+                    louder = longform.gain_to(made, longform.level_db(heard) if level == "reference" else level)
+                yield longform.amplified(made, louder or 1.0) if wave.any() else torch.zeros_like(wave)
+
+        return longform.joined(spoken())
+
+    def _decode(self, latents, samples=None):
+        return self.autoencoder.decode(latents[None])[0, :samples]
+
+    def _shipped(self, item):
+        """Return the latents (E, T) of a shipped voice, or None where `item` is no name of one."""
+        known = isinstance(item, str) and item in references.shipped(VOICES)
+        return references.latents(VOICES, item, self.autoencoder.fingerprint()) if known else None
+
+    def _heard(self, reference):
+        """Return the references' waves, joined: (S,)."""
+        found = [(item, self._shipped(item)) for item in _listed(reference)]
+        return torch.cat([_wave(item) if latents is None else self._decode(latents) for item, latents in found])
+
+    def _latents(self, item):
+        return self._encode(_wave(item)) if (latents := self._shipped(item)) is None else latents
 
     def voice(self, reference):
         """Return the context (E, T2) of one or several references, whose order is irrelevant: about 6 s in all.
 
         Of each an equal share, in whole patches: a token that heard the seam of two would know their order.
         """
-        items = reference if isinstance(reference, (list, tuple)) else [reference]
-        if not items:
-            raise ValueError("reference is empty; give one or several recordings of the voice")
-        patch = self.denoiser.config["patch"]
+        items, patch = _listed(reference), self.denoiser.config["patch"]
         share = max(CONTEXT_FRAMES // len(items) // patch, 1)  # every reference is heard
-        parts = [self._encode(_wave(r)) for r in items]
+        parts = [self._latents(item) for item in items]
         parts = [part[:, : min(part.shape[1] // patch, share) * patch] for part in parts]
         if not any(part.shape[1] for part in parts):
             raise ValueError(f"none of {len(parts)} references has {patch} frames of sound, the least that is heard")
@@ -218,12 +265,38 @@ class Converter:
     def _encode(self, wave):
         if not len(wave) or not wave.abs().max():
             raise ValueError(f"a wave of {len(wave)} samples holds no sound")
+        if not wave.isfinite().all():
+            raise ValueError(f"a wave of {len(wave)} samples, {int((~wave.isfinite()).sum())} of them not finite")
         return self.autoencoder.encode(set_level(wave)[None])[0]
+
+
+def _said(source, language, rate, f0):
+    """Yield the robot's waves for the phrases of a text, or for the stretches of a recording."""
+    if isinstance(source, str):
+        return longform.said(source, language, rate, f0)
+    if rate is not None:
+        raise ValueError(f"rate {rate!r} is of a text; a recording has its own")
+    source = source if isinstance(source, Path) else _wave(source)
+    return (espeak.flatten(wave, f0) if wave.any() else wave for wave in longform.stretches(source))
+
+
+def _most_like(waves, heard):
+    """Return the one of several waves whose speaker is most like the one heard in another, the first of equals."""
+    if len(waves) == 1:
+        return waves[0]
+    return waves[int(speaker.similarity(speaker.embed(waves), speaker.embed([heard]))[:, 0].argmax())]
+
+
+def _listed(reference):
+    items = reference if isinstance(reference, (list, tuple)) else [reference]
+    if not items:
+        raise ValueError("reference is empty; give one or several recordings of the voice")
+    return items
 
 
 def _wave(item):
     """Return (S,) of a path or of a wave."""
-    wave = item if isinstance(item, torch.Tensor) else load(item)
+    wave = item if isinstance(item, torch.Tensor) else references.opened(item)[0]
     if wave.dim() != 1:
         raise ValueError(f"a wave is (S,), got shape {tuple(wave.shape)}")
     return wave

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from rovolad_lib import convert
 from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, prior_of, priors_of, sample
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Estimator
@@ -8,6 +9,8 @@ from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.guidance import guided
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.schedules import gamma_sigmoid, grid
+from rovolad_lib.metrics import pitch
+from rovolad_lib.speech import longform, references, robot
 from rovolad_lib.speech.audio import load, save, set_level, tags
 from rovolad_lib.speech.robot import flatten
 
@@ -362,6 +365,71 @@ def test_the_sampler_s_options_reach_it_from_outside(converter, files):
         converter("Yes.", voice, prior="gaussian")
 
 
+LONG = "The bird sings in the garden, and nobody in the whole wide village has an ear for it. " * 4
+
+
+def test_a_long_text_comes_piece_by_piece_the_first_before_the_last_is_made(converter, files, monkeypatch):
+    made, voice = [], files / "voice.flac"
+    monkeypatch.setattr(convert, "sample", lambda *a, **o: made.append(o["seed"]) or sample(*a, **o))
+    pieces = converter.stream(LONG, voice, steps=1, seed=7)
+    first, said = next(pieces), list(longform.said(LONG))
+    assert made == [7] and len(said) == 4 and len(first) == len(said[0]) - 800
+    whole = torch.cat([first, *pieces])
+    assert made == [7, 8, 9, 10] and len(whole) == sum(map(len, said)) - 3 * 800
+    assert torch.equal(whole, converter(LONG, voice, steps=1, seed=7))
+
+
+def test_a_long_recording_keeps_its_length_and_its_silence(converter, files):
+    sound = wave(36 * 16000)
+    sound[16 * 16000 : 35 * 16000] = 0  # more than a stretch
+    made = converter(sound, files / "voice.flac", steps=1)
+    assert made.shape == sound.shape and made[:160000].any() and not made[320_000:360_000].any()
+    assert not converter(torch.zeros(1600), files / "voice.flac", steps=1).any()
+
+
+def test_rate_pitch_and_level_are_given_or_the_references(converter, monkeypatch):
+    said, voice = [], robot.say("A reference of some length, spoken in a low voice.", rate=120, f0=80.0)
+    monkeypatch.setattr(longform, "said", lambda *a: said.append(a) or iter([robot.say(a[0], *a[1:3], f0=a[3])]))
+    plain = converter("Yes.", voice, steps=1)
+    same = converter("Yes.", voice, steps=1, rate=200, pitch=90.0, level=-40.0)
+    assert longform.level_db(same) == pytest.approx(-40, abs=0.01)
+    alike = converter("Yes.", voice, steps=1, rate="reference", pitch="reference", level="reference")
+    assert longform.level_db(alike) == pytest.approx(longform.level_db(voice), abs=0.01)
+    rate = longform.rate_like(voice, "Yes.", "en")
+    f0 = pitch.median_f0(voice)
+    assert said == [("Yes.", "en", None, 110.0), ("Yes.", "en", 200, 90.0), ("Yes.", "en", rate, f0)] and abs(f0 - 80) < 1
+    assert len(plain) == len(robot.say("Yes."))
+    for options in ({"rate": "fast"}, {"pitch": "high"}, {"level": "loud"}):
+        with pytest.raises(ValueError, match="accepted: a number, None, or 'reference'"):
+            converter("Yes.", voice, **options)
+    with pytest.raises(ValueError, match="rate 200 is of a text; a recording has its own"):
+        converter(voice, voice, rate=200)
+
+
+def test_the_best_of_several_readings_is_the_most_like_the_reference(converter, monkeypatch):
+    voice, heard = wave(8000, 1), []
+
+    def embed(waves):  # the last is the likest
+        heard.extend(waves)
+        return torch.eye(2)[[int(k == len(waves) - 1) for k in range(len(waves))]]
+
+    monkeypatch.setattr(convert.speaker, "embed", embed)
+    made = converter("Yes.", voice, steps=2, seed=3, best_of=3)
+    *readings, reference = heard
+    assert torch.equal(reference, voice) and len(readings) == 3 and near(made, longform.amplified(readings[2], 1.0))
+    assert near(longform.amplified(readings[0], 1.0), converter("Yes.", voice, steps=2, seed=3), 1e-3)
+
+
+def test_a_shipped_voice_is_a_reference_by_its_name(converter, codec, monkeypatch, tmp_path):
+    voice = robot.say("A voice that is shipped with us.")
+    monkeypatch.setattr(convert, "VOICES", tmp_path / "voices.safetensors")
+    references.ship(convert.VOICES, {"ann": {"wave": voice, "licence": "CC0", "source": "espeak-ng"}}, codec)
+    latents = references.latents(convert.VOICES, "ann", codec.fingerprint())
+    assert torch.equal(converter.voice("ann"), latents[:, : latents.shape[1] // 2 * 2])
+    assert near(converter("Yes.", "ann", steps=1), converter("Yes.", voice, steps=1), 0.02)  # kept in half precision
+    assert converter("Yes.", "ann", steps=1, pitch="reference", level="reference").isfinite().all()
+
+
 def test_a_saved_result_says_that_it_is_synthetic(converter, tmp_path):
     for name in ("made.wav", "made.flac"):
         converter.save(tmp_path / name, wave(1600))
@@ -378,6 +446,8 @@ def test_errors_name_what_was_given(converter, codec, files, tmp_path):
         converter("Yes.", [])
     with pytest.raises(FileNotFoundError, match="nobody.flac"):
         converter("Yes.", tmp_path / "nobody.flac")
+    with pytest.raises(ValueError, match="8000 samples, 1 of them not finite"):
+        converter("Yes.", wave(8000).index_fill(0, torch.tensor([3]), torch.nan))
     for silent in (torch.zeros(1600), torch.zeros(0)):
         with pytest.raises(ValueError, match=f"{len(silent)} samples holds no sound"):
             converter("Yes.", silent)

@@ -1,5 +1,7 @@
 """The fundamental frequency of a voice."""
 
+import math
+
 import torch
 from torch.nn import functional
 
@@ -37,3 +39,14 @@ def f0(wave):
     voiced = (peak > VOICED) & (energy[:, 0] > SILENCE * energy[:, 0].max())
     hz = torch.where(voiced, audio.SAMPLE_RATE / (best[:, 0] + shift), 0.0)
     return functional.pad(hz, (2, 2)).unfold(0, 5, 1).median(1).values
+
+
+def median_f0(wave):
+    """Return the median fundamental frequency of a wave's voiced frames in Hz, 0.0 where there are none; (S,) at 16 kHz."""
+    hz = f0(wave)
+    return float(hz[hz > 0].median()) if (hz > 0).any() else 0.0
+
+
+def semitones(hz, reference):
+    """Return how many semitones lie between two frequencies, without sign; nan where one is 0."""
+    return abs(12 * math.log2(hz / reference)) if hz > 0 and reference > 0 else math.nan
