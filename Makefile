@@ -30,7 +30,7 @@ demo: setup  ## run notebooks 00, 01, 02 and 10 on demo voices and write wav fil
 	$(BIN)/python -m rovolad_lib.lab.demo
 
 test: setup  ## run all tests
-	$(BIN)/python -m pytest -q -rs
+	$(BIN)/python -m pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: setup  ## open the notebooks
 	$(BIN)/jupyter lab notebooks

@@ -1,6 +1,8 @@
 """What every test shares: no window is opened, one thread, and the reasons of skipped tests listed at the end."""
 
+import re
 from collections import Counter
+from dataclasses import is_dataclass
 
 import matplotlib
 import pytest
@@ -40,6 +42,17 @@ def _denoiser(**notes):
 def denoiser():
     """denoiser(**notes): a small denoiser of the codec's channels, the same every time."""
     return _denoiser
+
+
+def pytest_collection_modifyitems(items):
+    """Put the notebooks first: of two workers one runs them, the other all the rest, and both end at about the same time."""
+    items.sort(key=lambda item: item.path.name != "test_notebooks.py")
+
+
+def pytest_make_parametrize_id(config, val):
+    """Name a prior or an objective by its words, without the addresses of its functions, which differ between workers."""
+    if is_dataclass(val) or isinstance(val, dict):
+        return re.sub(r" at 0x[0-9a-f]+", "", str(val))
 
 
 def pytest_terminal_summary(terminalreporter):

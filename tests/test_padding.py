@@ -36,7 +36,7 @@ def network(**options):
 
 
 @pytest.mark.parametrize(("mode", "length"), MODES)
-@pytest.mark.parametrize("objective", [{}, {"target": "v"}, {"target": "x0", "normalise": "item"}], ids=str)
+@pytest.mark.parametrize("objective", [{}, {"target": "v"}, {"target": "x0", "normalise": "item"}])
 @torch.no_grad()
 def test_hidden_padding_is_seen_by_nobody(mode, length, objective):
     """The prior's mean, the normalised input, the network, the estimate and the guided one: as for each item alone."""
@@ -60,7 +60,7 @@ def test_hidden_padding_is_seen_by_nobody(mode, length, objective):
             assert (got[k][:, mask[k]] - wanted[0]).abs().max() <= 1e-5 * wanted.abs().max().clamp(min=1)
 
 
-@pytest.mark.parametrize("objective", [{}, {"target": "residual"}, {"target": "x0", "normalise": "item"}], ids=str)
+@pytest.mark.parametrize("objective", [{}, {"target": "residual"}, {"target": "x0", "normalise": "item"}])
 @torch.no_grad()
 def test_hidden_padding_does_not_enter_the_loss(objective, monkeypatch):
     """A frame counts as every other does, whatever lies around it and however much of it."""
@@ -83,7 +83,7 @@ def voices():
     return {"context": context, "context_mask": torch.ones(4, 2) > 0, "drop": torch.arange(4) == 1}
 
 
-@pytest.mark.parametrize("objective", [{}, {"target": "v"}, {"normalise": "item"}], ids=str)
+@pytest.mark.parametrize("objective", [{}, {"target": "v"}, {"normalise": "item"}])
 @torch.no_grad()
 def test_heard_padding_is_speech_to_everybody(objective):
     """Without a mask a padded frame counts in the loss, moves what the network says, and the item's own deviation."""

@@ -279,8 +279,10 @@ def test_only_damaged_checkpoints_stop_the_run_and_name_the_file(tmp_path):
 
 
 COUNTED = """
-import sys, time
+import sys, time, torch
 from tests.test_train import Line, fit, network, step
+
+torch.set_num_threads(1)  # as here: sums of several threads round otherwise
 
 def counted(model, batch):
     with open(sys.argv[2], "a", encoding="utf-8") as file:

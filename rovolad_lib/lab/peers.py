@@ -11,8 +11,10 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from rovolad_lib.speech.audio import mel_filters, set_level
 
-SCALES = range(5, 12)  # windows of 2^5 to 2^11 samples, a quarter of it between them
-WEIGHTS = {"wave": 0.1, "mel": 1.0}  # shares of the slope at the output
+# as EnCodec's authors train it: audiocraft's configuration of the solver `compression`, read at commit bf70522
+SCALES = range(6, 11)  # windows of 2^6 to 2^10 samples, a quarter of it between them
+WEIGHTS = {"wave": 0.1, "mel": 2.0}  # shares of the slope at the output
+RATES = {"lr": 3e-4, "betas": (0.5, 0.9), "weight_decay": 0.0, "ema": 0.99}
 
 
 def there(package):
@@ -51,7 +53,7 @@ def seanet_step(model, batch):
 
     model: a SEANet; batch: {"wave": (N, S)}. "loss" is the L1 of the wave and the multi-scale mel distance, each over the
     norm of its slope at the output, so that WEIGHTS are shares of that slope.
-    source: Défossez 2022, section 3.4, with its balancer (here without a running mean).
+    source: Défossez 2022, section 3.4, with its balancer (here without a running mean); weights as in audiocraft.
     """
     wave = batch["wave"]
     made = model(wave)
@@ -62,22 +64,23 @@ def seanet_step(model, batch):
 
 
 def mel_distance(made, wave):
-    """Return the distance of two waves (N, S) in 64 mel bands at seven scales, a scalar.
+    """Return the distance of two waves (N, S) in 64 mel bands at five scales, a scalar.
 
-    At each scale the mean L1 of the power plus sqrt(2^i - 1) times the mean square of its decimal logarithm.
-    source: Défossez 2022, section 3.4; power, logarithm and factor as in the authors' audiocraft, the scales as in the paper.
+    The mean over the scales, and over both: the mean L1 of the power, the mean square of its decimal logarithm.
+    source: audiocraft's loss `msspec` with its published options; Défossez 2022, section 3.4, weighs the scales otherwise.
     """
     total = 0.0
     for size in (2**i for i in SCALES):
         a, b = _mel_power(made, size), _mel_power(wave, size)
         logs = (a + 1e-5).log10() - (b + 1e-5).log10()
-        total = total + (a - b).abs().mean() + (size - 1) ** 0.5 * logs.square().mean()
-    return total
+        total = total + (a - b).abs().mean() + logs.square().mean()
+    return total / (2 * len(SCALES))
 
 
 def _mel_power(wave, size):
-    """Return (N, 64, F) of a wave (N, S) by windows of `size` samples."""
-    spectrum = torch.stft(wave, size, size // 4, window=torch.hann_window(size, device=wave.device), return_complex=True)
+    """Return (N, 64, F) of a wave (N, S) by windows of `size` samples and of unit energy."""
+    window = torch.hann_window(size, device=wave.device)
+    spectrum = torch.stft(wave, size, size // 4, window=window / window.norm(), return_complex=True)
     return _filters(size // 2 + 1).to(wave.device) @ torch.view_as_real(spectrum).square().sum(-1)
 
 

@@ -2,8 +2,8 @@
 
 TINY = {"encoder": (32, 1), "decoder": (32, 1)}
 SIZE = {"encoder": (256, 6), "decoder": (384, 8)}
-# steps: of stage 1, head_steps: of the net head, with discriminators where judged; peer_steps: those that EnCodec's architecture
-# takes in the time of `steps`; apart_steps: of each autoencoder of `ae=separate`
+# steps: of stage 1, head_steps: of the net head, with discriminators where judged; peer_steps: of EnCodec's architecture, some 30
+# minutes on two cores in batches of a quarter, which gives it more steps; apart_steps: of each autoencoder of `ae=separate`
 AUTOENCODER = {
     "smoke": {
         "model": TINY, "head": (32, 1), "judged": False, "batch": 4,
@@ -11,7 +11,7 @@ AUTOENCODER = {
     },
     "small": {
         "model": SIZE, "head": (256, 6), "judged": False, "batch": 16,
-        "steps": 9000, "head_steps": 2000, "peer_steps": 1100, "apart_steps": 300,
+        "steps": 9000, "head_steps": 2000, "peer_steps": 2800, "apart_steps": 300,
     },
     "full": {
         "model": SIZE, "head": (384, 8), "judged": True, "batch": 64,

@@ -44,7 +44,7 @@ def state(prior, y, residual, noise, t):
     return a * y + b * (y + residual) + c * noise, (a, b, c)
 
 
-@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("prior", PRIORS)
 def test_the_best_answer_gives_x0_back(prior):
     y, residual, noise = drawn()
     t = torch.tensor([1.0, 0.9, 0.5, 0.1, 1e-3])
@@ -77,7 +77,7 @@ def test_at_the_end_of_a_bridge_the_estimate_is_y_and_the_network():
     torch.testing.assert_close(gaussian, y + RESIDUAL.sqrt()[:, None] * noise, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("time", [0.02, 0.3, 0.8, 0.999])
 def test_what_the_network_hears_and_shall_say_has_unit_variance(prior, time):
     y, residual, noise = drawn(40, 1000)
@@ -106,7 +106,7 @@ def standard(items, frames, mapped="ridge"):
     return (1 - v).sqrt() * one, (1 - v).sqrt() * one + v.sqrt() * two, noise
 
 
-@pytest.mark.parametrize("prior", PATHS, ids=str)
+@pytest.mark.parametrize("prior", PATHS)
 @pytest.mark.parametrize("kind", TARGETS)
 def test_every_target_is_led_back_and_is_heard_and_said_with_unit_variance(prior, kind):
     for mapped in ("ridge", "robot"):
@@ -270,7 +270,7 @@ def test_one_network_learns_several_priors_and_is_told_which():
     assert network.kind.weight.grad.abs().sum(1).gt(0).all()
 
 
-@pytest.mark.parametrize("prior", [Gaussian(), Bridge(), Mixed()], ids=str)
+@pytest.mark.parametrize("prior", [Gaussian(), Bridge(), Mixed()])
 def test_errors_by_noise_level_are_comparable_between_targets(prior):
     """A silent preconditioned network is the best linear estimator: its error is known at every noise level."""
     given = batch(300, 40, masked=False) | {"drop": torch.ones(300, dtype=torch.bool)}
@@ -392,7 +392,7 @@ def denoiser(**options):
     return model
 
 
-@pytest.mark.parametrize("prior", PRIORS[:2], ids=str)
+@pytest.mark.parametrize("prior", PRIORS[:2])
 @torch.no_grad()
 def test_masked_frames_do_not_count(prior):
     model, given = denoiser(), batch(8, 9)
@@ -414,7 +414,7 @@ def test_masked_frames_do_not_count(prior):
     torch.testing.assert_close(Denoising(prior)(model, given | {"mask": None})["loss"], all_real, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("prior", PRIORS, ids=str)
+@pytest.mark.parametrize("prior", PRIORS)
 @torch.no_grad()
 def test_a_silent_network_has_a_loss_of_one_times_of_exactly_one_included(prior):
     model = Knows()

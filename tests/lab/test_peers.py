@@ -47,15 +47,14 @@ def test_the_filters_at_our_own_window_are_our_own():
 def test_mel_distance_by_hand():
     wave = waves(4096)[0][None]
     assert peers.mel_distance(wave, wave) == 0
-    expected = 0.0
-    for size in (32, 64, 128, 256, 512, 1024, 2048):
+    found = []
+    for size in (64, 128, 256, 512, 1024):
         padded = torch.nn.functional.pad(wave[:, None], (size // 2, size // 2), mode="reflect")[0, 0]
         window = 0.5 - 0.5 * torch.cos(2 * torch.pi * torch.arange(size) / size)
         power = torch.stack([torch.fft.rfft(part * window).abs() ** 2 for part in padded.unfold(0, size, size // 4)])
-        mel = power @ peers._filters(size // 2 + 1).T
-        linear, log = (3 * mel).mean(), (torch.log10(4 * mel + 1e-5) - torch.log10(mel + 1e-5)).square().mean()
-        expected += linear + (size - 1) ** 0.5 * log
-    assert torch.isclose(peers.mel_distance(2 * wave, wave), expected, rtol=1e-4)
+        mel = power @ peers._filters(size // 2 + 1).T / window.square().sum()
+        found += [(3 * mel).mean(), (torch.log10(4 * mel + 1e-5) - torch.log10(mel + 1e-5)).square().mean()]
+    assert torch.isclose(peers.mel_distance(2 * wave, wave), torch.stack(found).mean(), rtol=1e-4)
 
 
 def test_the_parts_have_their_shares_of_the_slope(monkeypatch):
