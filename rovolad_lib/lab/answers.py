@@ -35,24 +35,32 @@ def whole(frame):
 
 
 def over_seeds(frame, column, name="variant"):
-    """Return a table seed x variant, or another parameter, of a column of the records, such as "curve.4.frechet"."""
-    return frame.pivot_table(column, "parameters.seed", f"parameters.{name}")
+    """Return a table seed x variant, or another parameter, of a column of the records, such as "curve.4.frechet".
+
+    Where every run left a speaker out, the rows are seeds with speakers.
+    """
+    rows = ["parameters.seed"]
+    if "parameters.without" in frame and frame["parameters.without"].notna().all():
+        rows.append("parameters.without")
+    return frame.pivot_table(column, rows, f"parameters.{name}")
 
 
 def factor(frame, name, metric="frechet"):
-    """Return what one parameter does, in words: the means of its values, best first, and the worst over the best.
+    """Return what one parameter does, in words: the means of its values, best first, and each over the best.
 
-    frame: records that differ in that parameter and the seed alone; metric: lower is better.
+    frame: records that differ in that parameter and the seed alone, or the speaker left out; metric: lower is better. Of more
+    than six values the worst alone is held against the best.
     """
     at = over_seeds(frame, f"metrics.{metric}", name)
     means = at.mean().sort_values()
-    said = ", ".join(f"{value} {mean:.2f}" for value, mean in means.items())
-    both = at[[means.index[-1], means.index[0]]].dropna().to_numpy(copy=True).T
-    if len(means) < 2 or both.shape[1] < 2:
-        return said
-    low, high = intervals.ratio(*both)[1:]
-    told = against(at[means.index[-1]], at[means.index[0]], means.index[-1], means.index[0])
-    return f"{said}; {told}, {DIFFER[intervals.verdict(low, high)]}"
+    said = [", ".join(f"{value} {mean:.2f}" for value, mean in means.items())]
+    for value in means.index[1:] if len(means) <= 6 else means.index[-1:]:
+        both = at[[value, means.index[0]]].dropna()
+        if len(both) > 1:
+            low, high = intervals.ratio(*both.to_numpy(copy=True).T)[1:]
+            told = against(at[value], at[means.index[0]], value, means.index[0])
+            said.append(f"{told}, {DIFFER[intervals.verdict(low, high)]}")
+    return "; ".join(said)
 
 
 def means(frame, column, name, places=2):
@@ -69,6 +77,15 @@ def factors(frame, name, within, metric="frechet"):
         setting = ", ".join(f"{k} {v}" for k, v in zip(within, key, strict=True))
         lines.append(f"{setting}: {factor(part, name, metric)}")
     return lines
+
+
+def matters(frame, name, within, metric="frechet"):
+    """Return in words in how many of the settings `within` a parameter matters: where any two of its values differ, or none."""
+    lines = factors(frame, name, within, metric)
+    differ = [line for line in lines if DIFFER["yes"] in line]
+    same = [line for line in lines if DIFFER["no"] in line and not any(DIFFER[k] in line for k in ("yes", "undecided"))]
+    rest = len(lines) - len(differ) - len(same)
+    return f"{name} matters in {len(differ)} of {len(lines)} settings, not in {len(same)}, undecided in {rest}"
 
 
 def against(a, b, one, two):

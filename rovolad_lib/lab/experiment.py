@@ -95,7 +95,8 @@ def prepare(encoded, setting, size, seed=0, length=None):
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=setting.crop).float().mean()) if length is None else length
-    options = {"batch": min(size["batch"], int(size["frames"] / typical)), "seed": seed, "length": length, **told}
+    items = setting.batch or min(size["batch"], int(size["frames"] / typical))
+    options = {"batch": items, "seed": seed, "length": length, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
     prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()

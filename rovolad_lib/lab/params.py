@@ -54,6 +54,7 @@ STUDIED = {
     "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear")),
     "scale": Parameter("float", "input scale of the clean latents", (0.1, 0.3, 0.5, 0.7, 1.0), 1e-3, 10.0),
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),
+    "target": Parameter("choice", "what the network learns to say", ("preconditioned", "x0", "eps", "v", "residual")),
     "variant": Parameter("choice", "a named run, or the one that the other parameters give", ("given", *VARIANTS)),
     "budget": Parameter("float", "times the preset's training steps", (0.125, 0.25, 0.5, 1.0, 8.0), 1e-3, 1e3),
     "takes": Parameter("choice", "every one to train on, or equally much of few or many speakers", ("every", "few", "many")),

@@ -32,7 +32,8 @@ class Setting:
     gaussian prior, schedule also of the diffvc form; None: as the prior has it. description: none, or a text encoder of
     denoiser.text, which hears a sentence about each voice; oneoff, oneoff_share: see speech.batches; speakers: a learned
     voice for every speaker trained on, the known upper bar; ae, robots: see lab.material; times: see denoiser.objective;
-    crop: longest item in frames; budget: times the preset's training steps.
+    crop: longest item in frames; budget: times the preset's training steps; batch: items of a batch, None: as many as the
+    preset's frames hold.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -63,6 +64,7 @@ class Setting:
     times: str = "path"
     budget: float = 1.0
     crop: int = 128
+    batch: int | None = None
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
@@ -110,7 +112,7 @@ def _noisiest(kind):
 
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
-         "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop")  # fmt: skip
+         "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch")  # fmt: skip
 
 
 def named_runs(p):

@@ -109,12 +109,20 @@ def test_every_ratio_of_the_report_comes_from_the_committed_records(corpus):
 def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
     frame = pandas.DataFrame([row("robot", s, f * (1 + s / 10)) | {"parameters.pad": pad} for pad, f in
                               (("pre", 4.0), ("post", 2.0), ("even", 2.2)) for s in range(3)])  # fmt: skip
-    assert answers.factor(frame, "pad") == "post 2.20, even 2.42, pre 4.40; pre / post 2.00 (2.00 to 2.00), they differ"
+    assert answers.factor(frame, "pad") == (
+        "post 2.20, even 2.42, pre 4.40; even / post 1.10 (1.10 to 1.10), the same; pre / post 2.00 (2.00 to 2.00), they differ"
+    )
+    long = pandas.DataFrame([row("robot", s, k + 1.0) | {"parameters.pad": str(k)} for k in range(7) for s in range(2)])
+    assert answers.factor(long, "pad").split("; ")[1:] == ["6 / 0 7.00 (7.00 to 7.00), they differ"]
     near = frame[frame["parameters.pad"] != "pre"]
     assert answers.factor(near, "pad").endswith("even / post 1.10 (1.10 to 1.10), the same")
     assert answers.factor(near[near["parameters.seed"] == 0], "pad") == "post 2.00, even 2.20"  # one seed says no more
     both = pandas.concat([frame.assign(**{"parameters.mask": m}) for m in ("on", "off")])
     assert [line.split(": ")[0] for line in answers.factors(both, "pad", ["mask"])] == ["mask off", "mask on"]
+    mixed = pandas.concat([near.assign(**{"parameters.mask": "on"}), frame.assign(**{"parameters.mask": "off"})])
+    assert answers.matters(mixed, "pad", ["mask"]) == "pad matters in 1 of 2 settings, not in 1, undecided in 0"
+    gone = frame.assign(**{"parameters.without": frame["parameters.seed"].map("v{}".format), "parameters.seed": 0})
+    assert answers.factor(gone, "pad") == answers.factor(frame, "pad")  # speakers are paired as seeds are
     assert answers.means(frame, "metrics.frechet", "pad", 1) == "even 2.4, post 2.2, pre 4.4"
     assert answers.means(frame, "cost.x", "pad") == ""
 
