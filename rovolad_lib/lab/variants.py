@@ -41,7 +41,8 @@ VARIANTS = {
     "first_affine": FIRST | {"ae": "shared", "mapped": "affine"},
 }
 HEADLINES = ("robot", "robot_x0", "robot_only", "gaussian", "gaussian_x0", "first", "first_gaussian")
-AT_LENGTH = (*HEADLINES, "control", "mixed", "both")  # whose steps and diversity are measured too
+MAIN = "spoken_digits"  # the study's main corpus
+AT_LENGTH = (*HEADLINES, "control", "mixed", "both")  # whose steps and diversity are measured too, on the main corpus
 # question -> pairs of runs, the second without the suspected cause and otherwise the first
 CAUSES = {
     "no alignment": (("first_rates", "first_aligned"), ("robot_none", "robot"), ("gaussian_none", "gaussian")),
