@@ -1,5 +1,7 @@
 """What the study of priors says beside its main comparison: what was searched, speakers left out, few speakers or many."""
 
+import pandas
+
 from rovolad_lib.lab.answers import against, whole
 
 SEARCHED = ("gaussian", "robot")  # both get the same search
@@ -7,13 +9,13 @@ PATHS = ("robot_gmax", "robot_vp")  # the bridge's own, in the place of schedule
 PART = r"parts\.{} voice.*\.mel_distance"
 
 
-def lines(held, metric="frechet"):
-    """Return lines in words of the records of one corpus, without what was not run; held: of `records.load`."""
+def lines(held, anchors, metric="frechet"):
+    """Return lines in words of the records of one corpus, without what was not run; held, anchors: of `records.load`."""
     held = whole(held)
     usual = held[held["parameters.without"].isna() & (held["parameters.budget"] == 1)]
     every = usual[usual["parameters.takes"] == "every"]
     found = {f"searched for {name}, seed 0": searched(every, name, metric) for name in SEARCHED}
-    found["speakers never heard, each left out once"] = left_out(held[held["parameters.budget"] == 1], metric)
+    found["speakers never heard, each left out once"] = left_out(held[held["parameters.budget"] == 1], anchors, metric)
     found["as many minutes of few speakers and of many"] = few_or_many(usual, metric)
     return [f"{name}: {said}" for name, said in found.items() if said]
 
@@ -28,18 +30,20 @@ def searched(every, name, metric):
     return ", ".join(f"{k} {v:.2f}" for k, v in means.items()) if len(means) > 1 and name in means else ""
 
 
-def left_out(held, metric):
-    """Return the means over left-out speakers of two variants, and their ratio with its interval over these speakers."""
+def left_out(held, anchors, metric):
+    """Return the means over left-out speakers of two variants beside their anchors, and the ratio with its interval over them."""
     gone = held[held["parameters.without"].notna()]
     if gone["parameters.variant"].nunique() != 2:
         return ""
+    one, two = sorted(gone["parameters.variant"].unique(), reverse=True)
+    if len(anchors):
+        gone = pandas.concat([gone, anchors[anchors["parameters.without"].isin(gone["parameters.without"])]])
     said = []
     for score in (metric, "speaker_similarity", "text_accuracy"):
         if f"metrics.{score}" in gone:
-            at = gone.pivot_table(f"metrics.{score}", "parameters.without", "parameters.variant")
-            said.append(f"{score.replace('_', ' ')} " + ", ".join(f"{k} {v:.2f}" for k, v in at.mean().items()))
+            means = gone.pivot_table(f"metrics.{score}", "parameters.without", "parameters.variant").mean().sort_values()
+            said.append(f"{score.replace('_', ' ')} " + ", ".join(f"{k} {v:.2f}" for k, v in means.items()))
     at = gone.pivot_table(f"metrics.{metric}", "parameters.without", "parameters.variant")
-    one, two = sorted(at, reverse=True)
     return "; ".join([*said, against(at[one], at[two], one, two)])
 
 
