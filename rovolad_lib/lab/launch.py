@@ -1,7 +1,8 @@
 """Notebook 02's training in several processes, on one machine or many.
 
-`accelerate launch -m rovolad_lib.train -p corpus=mls -p preset=full` takes accelerate's own flags (--num_processes,
---num_machines, --cpu ...) and the notebook's parameters; the notebook with the same parameters then finds its run finished.
+`accelerate launch --multi_gpu --num_processes 8 -m rovolad_lib.train -p corpus=mls -p preset=full` takes the notebook's parameters;
+the notebook with the same parameters then finds its run finished. On processors it is
+`torchrun --nproc_per_node 2 -m rovolad_lib.train -p device=cpu`: with --cpu, accelerate starts one process, however many are asked for.
 """
 
 import argparse
@@ -45,10 +46,9 @@ def start(p):
     """Train in `p.processes` processes of this machine, where these are two or more. CalledProcessError where one fails."""
     if p.processes < 2:
         return
-    flags = ["--num_processes", p.processes, "--num_machines", 1, "--mixed_precision", "no", "--dynamo_backend", "no"]
-    flags += ["--cpu"] if params.device(p.device) == "cpu" else ["--multi_gpu"]
     given = [("-p", f"{name}={value}") for name, value in p.as_dict().items() if value is not None and name != "processes"]
-    command = ["-m", "accelerate.commands.launch", *flags, "-m", "rovolad_lib.train", *(w for pair in given for w in pair)]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", p.processes, "-m", "rovolad_lib.train"]
+    command += [word for pair in given for word in pair]
     subprocess.run([sys.executable, *map(str, command)], check=True)
 
 
