@@ -91,7 +91,7 @@ def _fit(
     first, log, saved = state["step"], _Log(state["rows"]), 0.0
     loader = DataLoader(batches, batch_size=None, sampler=range(first * accumulate, steps * accumulate), num_workers=workers)
     loaded = (_to(batch, accelerator.device) for batch in loader)
-    with tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps) as progress:
+    with tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps or not main) as progress:
         for i in range(first, steps):
             torch.manual_seed(seed * 1_000_003 + i)
             _set_rate(optimizer, lr * _schedule(i, steps, warmup))

@@ -57,7 +57,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser("accelerate launch -m rovolad_lib.train", description="train notebook 02's denoiser")
     add = parser.add_argument
     add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="of notebook 02")
-    add("--run", type=Path, help="folder of the run (default: the one that the notebook looks for); the others need it")
+    add("--folder", dest="run", type=Path, help="folder of the run (default: the one that the notebook looks for); the others need it")
     add("--train-steps", dest="steps", type=int, help="steps of training (default: the preset's)")
     add("--accumulate", type=int, help="batches of a step (default: 1)")
     add("--precision", choices=("no", "bf16"), help="bf16 for products in bfloat16 (default: no)")
@@ -66,7 +66,7 @@ def main(arguments=None):
     pairs, run = [pair.partition("=")[::2] for pair in asked.pop("parameter")], asked.pop("run")
     further = {name: value for name, value in asked.items() if value is not None}
     if further and run is None:
-        parser.error(f"--run is needed with {', '.join(further)}: the notebook's own run is one without")
+        parser.error(f"--folder is needed with {', '.join(further)}: the notebook's own run is one without")
     cells = [cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if "parameters" in cell.metadata.get("tags", [])]
     try:
         p = params.read([*cells, "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in pairs)])

@@ -8,7 +8,7 @@ from rovolad_lib.lab import launch
     [
         ("-p padd=pre", "unknown parameter 'padd'"),
         ("-p preset=huge", "smoke, small, full"),
-        ("--accumulate 2", "--run is needed with accumulate"),
+        ("--accumulate 2", "--folder is needed with accumulate"),
         ("--precision fp8", "invalid choice: 'fp8'"),
     ],
 )
