@@ -4,6 +4,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from io import BytesIO
 
 import pandas as pd
 import torch
@@ -49,7 +50,8 @@ def write(run, model, average, optimizer, step, rows):
         "step": step, "rows": rows,
     }  # fmt: skip
     with replacing(run / NEWEST) as file:
-        torch.save(state, file)
+        torch.save(state, whole := BytesIO())  # on a full disk torch would not say so
+        file.write_bytes(whole.getbuffer())
         if (run / NEWEST).exists():
             os.replace(run / NEWEST, run / BEFORE)
     with replacing(run / "log.csv") as file:

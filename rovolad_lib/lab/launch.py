@@ -1,8 +1,8 @@
 """Notebook 02's training in several processes, on one machine or many.
 
-`accelerate launch --multi_gpu --num_processes 8 -m rovolad_lib.train -p corpus=mls -p preset=full` takes the notebook's parameters;
-the notebook with the same parameters then finds its run finished. On processors it is
-`torchrun --nproc_per_node 2 -m rovolad_lib.train -p device=cpu`: with --cpu, accelerate starts one process, however many are asked for.
+`accelerate launch --multi_gpu --num_processes 8 -m rovolad_lib.train -p corpus=mls -p preset=full` takes the parameters of the
+notebook, which then finds its run finished. On processors it is `torchrun --nproc_per_node 2 -m rovolad_lib.train -p device=cpu`:
+with --cpu, accelerate starts one process, however many are asked for.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser("accelerate launch -m rovolad_lib.train", description="train notebook 02's denoiser")
     add = parser.add_argument
     add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="of notebook 02")
-    add("--folder", dest="run", type=Path, help="folder of the run (default: the one that the notebook looks for); the others need it")
+    add("--folder", dest="run", type=Path, help="folder of the run (default: the one that the notebook looks for)")
     add("--train-steps", dest="steps", type=int, help="steps of training (default: the preset's)")
     add("--accumulate", type=int, help="batches of a step (default: 1)")
     add("--precision", choices=("no", "bf16"), help="bf16 for products in bfloat16 (default: no)")
@@ -72,7 +72,10 @@ def main(arguments=None):
         p = params.read([*cells, "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in pairs)])
     except ValueError as error:
         parser.error(str(error))
-    fitted, run = train(p, run, **further)
+    try:
+        fitted, run = train(p, run, **further)
+    except (OSError, FloatingPointError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
     if PartialState().is_main_process:
         print(f"{fitted.steps} steps in {fitted.seconds:.1f} s by {PartialState().num_processes} processes; checkpoint in {run}")
 

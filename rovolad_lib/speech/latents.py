@@ -3,11 +3,10 @@
 import json
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 from rovolad_lib.speech import manifest
 from rovolad_lib.speech.audio import set_level
 from rovolad_lib.speech.spectral import HOP
@@ -20,7 +19,7 @@ class Latents:
     """
 
     def __init__(self, path):
-        with safe_open(path, "pt") as file:
+        with reading(path) as file:
             self.frames, self.robot_frames, self.map = (file.get_tensor(k) for k in ("frames", "robot_frames", "map"))
             starts, robot_starts = file.get_tensor("starts"), file.get_tensor("robot_starts")
             self.ids = json.loads(file.metadata()["ids"])
