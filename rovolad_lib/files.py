@@ -1,5 +1,6 @@
-"""Files that are never half-written."""
+"""Files that are never half-written, and damaged ones that are named."""
 
+import errno
 import hashlib
 import os
 import re
@@ -7,7 +8,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 MARK = ".part"  # in the name of a file that is being written
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @contextmanager
@@ -15,21 +19,39 @@ def replacing(path):
     """Yield a temporary path beside `path` and rename it over `path` when the block succeeds.
 
     path: where the file shall be; missing folders are made. The suffix is kept, since writers choose a format by it.
-    On an error inside the block the temporary file is removed and `path` stays as it was.
+    On an error inside the block the temporary file is removed and `path` stays as it was. Errors: OSError, naming `path`,
+    where a file cannot be written there: the disk is full, the folder read-only.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=MARK + path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    path, temporary = Path(path), None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=MARK + path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())  # the rename must not outrun the data on a power cut
         temporary.chmod(0o644)  # mkstemp makes private files
         os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        number, named = getattr(error, "errno", None), getattr(error, "filename", None)
+        plain = number in FULL or (number is None and type(error) in (OSError, SafetensorError))  # numpy tells no number
+        if not (plain if named is None else MARK in Path(named).name):
+            raise
+        raise OSError(number or errno.EIO, getattr(error, "strerror", None) or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path):
+    """Yield a safetensors file, opened: ValueError, naming it, where it is cut off or of another kind."""
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged: {error}; delete it and make or fetch it again") from error
 
 
 def remove_partial(folder):

@@ -3,25 +3,28 @@
 import copy
 import json
 import math
-import os
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 import torch
 from accelerate import Accelerator, PartialState
-from filelock import FileLock, Timeout
-from safetensors.torch import save_file
+from accelerate.utils import broadcast_object_list
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_gather
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from rovolad_lib import checkpoints
+from rovolad_lib.diffusion.schedules import check
 from rovolad_lib.files import replacing
 
 RECIPE = 1
 SMOOTH = 20  # steps averaged in a row of the log
-NEWEST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"  # the two that are kept
+EXPLODED = 100  # times the loss of the first row
 
 
 @dataclass(frozen=True)
@@ -40,85 +43,76 @@ def fit(model, step, batches, run, **options):
     finished run.
     """
     first = PartialState(cpu=str(options.get("device", "cpu")) == "cpu").is_main_process
-    with _alone(Path(run)) if first else nullcontext():
+    with checkpoints.alone(Path(run)) if first else nullcontext():
         return _fit(model, step, batches, Path(run), **options)
 
 
 def _fit(
     model, step, batches, run, *, steps=None, seconds=None, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, warmup=0.02,
-    ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False, keep=(),
+    ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False, keep=(), accumulate=1,
+    precision="no", compile=False,
 ):  # fmt: skip
     """Train a model in place in a folder of its own; see `fit`.
 
     model: nn.Module; step: step(model, batch) -> {"loss": scalar to minimise, other names: scalars to log}.
     batches: map-style, batches[i] is the i-th batch of an endless sequence, the same whenever it is asked for; one that has
-    a method `planned` is told the number of steps before the first of them.
+    a method `planned` is told how many training will take before the first of them.
     run: folder of log.csv and the two newest checkpoints, of which a damaged one is passed over, which is said. Running the same
     thing again resumes; a finished run is loaded.
     steps, or seconds: a budget in seconds becomes a number of steps once, by timed steps that are then undone, and stands in
     the file `plan` (None: budget.json in the run), which several runs may share.
     lr: peak of AdamW's rate (warm-up share `warmup`, cosine to 2 %); ema: decay of the average; clip: gradient norm;
     every: seconds between checkpoints; force: start over; keep: numbers of steps after which the averaged weights are kept
-    too, as average_<steps>.safetensors in the run, to see how quality grows. Step i is seeded with (seed, i), so a resumed
-    run repeats an uninterrupted one.
-    Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite.
+    too, as average_<steps>.safetensors in the run, to see how quality grows; accumulate: batches of a step, their gradients
+    averaged; precision: "no", or "bf16" for products in bfloat16; compile: whether torch.compile makes the network's code first.
+    Step i is seeded with (seed, i), so a resumed run repeats an uninterrupted one. Of several processes each takes its share of
+    the items of every batch through the network; draws and losses are of the whole batch, so that the run is that of one.
+    Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite, or the loss of a row
+    of the log is EXPLODED times that of the first; OSError, naming the file, where a checkpoint cannot be written.
     """
-    if force:
-        for name in (NEWEST, BEFORE):
-            (run / name).unlink(missing_ok=True)
+    check(precision, "precision", ("no", "bf16"))
+    main = PartialState().is_main_process  # of many processes the first writes
+    if force and main:
+        checkpoints.remove(run)
     accelerator = Accelerator(cpu=str(device) == "cpu")
     learned = [p for p in model.to(accelerator.device).train().parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr, betas, weight_decay=weight_decay, fused=True)
     trained, optimizer = accelerator.prepare(model, optimizer)
+    trained = torch.compile(trained) if compile else trained
+    trained = Shared(trained) if accelerator.num_processes > 1 else trained
+    step = torch.autocast(accelerator.device.type, torch.bfloat16)(step) if precision == "bf16" else step
     if steps is None:
         plan = Path(plan or run / "budget.json")
-        steps = _budget(plan, run, trained, optimizer, step, batches, seconds, accelerator, seed)
+        steps = _budget(plan, run, trained, optimizer, step, batches, seconds, accelerator, seed, accumulate)
     if hasattr(batches, "planned"):
-        batches.planned(steps)
+        batches.planned(steps * accumulate)
     average = copy.deepcopy(model).requires_grad_(False)
-    state = _restore(run, model, average, optimizer)
+    state = checkpoints.restore(run, model, average, optimizer)
     first, log, saved = state["step"], _Log(state["rows"]), 0.0
-    loader = DataLoader(batches, batch_size=None, sampler=range(first, steps), num_workers=workers)
-    with tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps) as progress:
-        for i, batch in zip(range(first, steps), loader, strict=True):
+    loader = DataLoader(batches, batch_size=None, sampler=range(first * accumulate, steps * accumulate), num_workers=workers)
+    loaded = (_to(batch, accelerator.device) for batch in loader)
+    with tqdm(total=steps, initial=first, desc=run.name, mininterval=2.0, disable=first >= steps or not main) as progress:
+        for i in range(first, steps):
             torch.manual_seed(seed * 1_000_003 + i)
             _set_rate(optimizer, lr * _schedule(i, steps, warmup))
-            log.add(_update(trained, optimizer, step, _to(batch, accelerator.device), accelerator, clip, i, run))
+            log.add(_update(trained, optimizer, step, list(islice(loaded, accumulate)), accelerator, clip, i, run))
             _follow(average, model, min(ema, (1 + i) / (10 + i)))
-            if i + 1 in keep:
-                _keep(run / f"average_{i + 1}.safetensors", average)
+            if main and i + 1 in keep:
+                checkpoints.keep(run / f"average_{i + 1}.safetensors", average)
             last = i + 1 == steps
             if (i + 1) % SMOOTH == 0 or last:
                 row = log.close(i + 1)
                 progress.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
+                if row["loss"] > EXPLODED * abs(log.rows[0]["loss"]):
+                    _stop(f"loss is {row['loss']:.3g} over the steps up to {i + 1}, in the first {log.rows[0]['loss']:.3g}", run)
                 if last or row["seconds"] - saved > every:  # only here: a log row is never split by a checkpoint
-                    _checkpoint(run, model, average, optimizer, i + 1, log.rows)
+                    if main:
+                        checkpoints.write(run, model, average, optimizer, i + 1, log.rows)
                     saved = row["seconds"]
             progress.update()
     model.load_state_dict(average.state_dict())
     model.eval()
     return Fit(pd.DataFrame(log.rows), steps, log.rows[-1]["seconds"])
-
-
-@contextmanager
-def _alone(run):
-    """Hold a training's folder; who comes second waits, and says for whom. A process that dies lets go of it."""
-    run.mkdir(parents=True, exist_ok=True)
-    owner = run / "owner.json"
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-        print(f"{run} is being trained by {who}: waiting until that is done")
-        lock.acquire()
-    try:
-        with replacing(owner) as file:
-            file.write_text(json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}), encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
 class _Log:
@@ -141,19 +135,54 @@ class _Log:
         return self.rows[-1]
 
 
-def _update(model, optimizer, step, batch, accelerator, clip, index, run):
-    """Take one optimiser step and return the detached losses."""
-    losses = step(model, batch)
+class Shared(nn.Module):
+    """A network of which each of several processes computes its share of the items; what it returns is the whole batch.
+
+    forward takes tensors whose first dimension is the items, and None, and returns such a tensor; no item may depend on
+    another. wrapped: the network as accelerate prepared it, which averages the gradients of the processes. Each process takes
+    the same loss of the same whole, so what flows back into its share is their number times as much as of one process: the
+    average makes it the gradient of one.
+    """
+
+    def __init__(self, wrapped):
+        super().__init__()
+        self.wrapped, self.module = wrapped, wrapped.module
+
+    def forward(self, *inputs, **named):
+        """Return what the network makes of all items."""
+        rank, count, items = distributed.get_rank(), distributed.get_world_size(), len(inputs[0])
+        size = -(-items // count)
+        mine = (torch.arange(size) + rank * size) % items  # the last share is filled up, and cut off again
+        part = self.wrapped(*(_items(x, mine) for x in inputs), **{k: _items(x, mine) for k, x in named.items()})
+        return torch.cat(all_gather(part.contiguous()))[:items]
+
+
+def _items(value, chosen):
+    return value[chosen.to(value.device)] if isinstance(value, torch.Tensor) else value
+
+
+def _update(model, optimizer, step, batches, accelerator, clip, index, run):
+    """Take one optimiser step on the mean loss of some batches and return the detached losses, their means."""
     optimizer.zero_grad(set_to_none=True)
-    accelerator.backward(losses["loss"])
+    found = []
+    for batch in batches:
+        with accelerator.autocast():
+            losses = step(model, batch)
+        accelerator.backward(losses["loss"] / len(batches))
+        found.append({name: value.detach() for name, value in losses.items()})
     norm = accelerator.clip_grad_norm_(model.parameters(), clip)
-    losses = {name: value.detach() for name, value in losses.items()}
+    losses = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
     if not torch.isfinite(losses["loss"] + norm):  # a finite loss can have a slope that is not
-        path = run / NEWEST
-        kept = f"the last good checkpoint is {path}" if path.exists() else f"there is no checkpoint at {path} yet"
-        raise FloatingPointError(f"loss is {float(losses['loss'])}, its gradient {float(norm)} at step {index}; {kept}")
+        _stop(f"loss is {float(losses['loss'])}, its gradient {float(norm)} at step {index}", run)
     optimizer.step()
     return losses
+
+
+def _stop(wrong, run):
+    """Raise FloatingPointError for bad numbers, naming what was kept before them."""
+    path = run / checkpoints.NEWEST
+    kept = f"the last good checkpoint is {path}" if path.exists() else f"there is no checkpoint at {path} yet"
+    raise FloatingPointError(f"{wrong}; {kept}")
 
 
 def _schedule(i, steps, warmup):
@@ -178,70 +207,33 @@ def _follow(average, model, decay):
         a.copy_(b)
 
 
-def _budget(plan, run, model, optimizer, step, batches, seconds, accelerator, seed):
+def _budget(plan, run, model, optimizer, step, batches, seconds, accelerator, seed, accumulate):
     """Return the steps that fit into `seconds`: from 8 timed steps, undone afterwards and written down once."""
     if seconds is None:
         raise ValueError("fit needs a budget: steps or seconds")
-    if not plan.exists():
+    if not broadcast_object_list([plan.exists()])[0]:  # all processes take the timed steps, or none
         before = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
         for i in range(8):
             if i == 3:  # the first steps also pay for allocation and kernel choice
                 started = time.monotonic()
             torch.manual_seed(seed)
-            _update(model, optimizer, step, _to(batches[i], accelerator.device), accelerator, 1.0, i, run)
+            _update(model, optimizer, step, [_to(batches[i], accelerator.device)] * accumulate, accelerator, 1.0, i, run)
         steps = max(1, round(seconds * 5 / (time.monotonic() - started)))
         model.load_state_dict(before[0])
         optimizer.load_state_dict(before[1])
-        with replacing(plan) as file:
-            file.write_text(json.dumps({"seconds": seconds, "steps": steps}), encoding="utf-8")
+        if accelerator.is_main_process:
+            with replacing(plan) as file:
+                file.write_text(json.dumps({"seconds": seconds, "steps": steps}), encoding="utf-8")
+        accelerator.wait_for_everyone()
     return json.loads(plan.read_text(encoding="utf-8"))["steps"]
-
-
-def _checkpoint(run, model, average, optimizer, step, rows):
-    """Write everything a resumed run needs, and the log, each whole or not at all; of many processes the first writes."""
-    if not PartialState().is_main_process:
-        return
-    state = {
-        "model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict(),
-        "step": step, "rows": rows,
-    }  # fmt: skip
-    with replacing(run / NEWEST) as file:
-        torch.save(state, file)
-        if (run / NEWEST).exists():
-            os.replace(run / NEWEST, run / BEFORE)
-    with replacing(run / "log.csv") as file:
-        pd.DataFrame(rows).to_csv(file, index=False)
-
-
-def _keep(path, average):
-    """Write the averaged weights as they stand, whole or not at all; of many processes the first writes."""
-    if PartialState().is_main_process:
-        with replacing(path) as file:
-            save_file({name: value.contiguous() for name, value in average.state_dict().items()}, file)
-
-
-def _restore(run, model, average, optimizer):
-    """Load the newest of the run's checkpoints that is whole, or begin where there is none; nothing is unpickled."""
-    state, damaged = None, []
-    for path in (run / NEWEST, run / BEFORE):
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
-        except Exception:  # cut off, or not a checkpoint: of such bytes the reader raises whatever comes
-            damaged.append(path)
-        if state:
-            break
-    if damaged and state is None:
-        raise ValueError(f"{damaged[0]} is damaged, and there is no other: delete it to start over")
-    if damaged:
-        print(f"{damaged[0]} is damaged: the run goes on from {path.name}, step {state['step']}")
-    if state is None:
-        return {"step": 0, "rows": []}
-    model.load_state_dict(state["model"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state
 
 
 def _to(batch, device):
     """Move the tensors of a batch (a dictionary, possibly with None) to a device."""
     return {k: v.to(device, non_blocking=True) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+
+
+if __name__ == "__main__":  # accelerate launch -m rovolad_lib.train
+    from rovolad_lib.lab.launch import main
+
+    main()

@@ -1,5 +1,7 @@
 """What every test shares: no window is opened, one thread, and the reasons of skipped tests listed at the end."""
 
+import multiprocessing
+import os
 import re
 from collections import Counter
 from dataclasses import is_dataclass
@@ -13,6 +15,8 @@ from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.speech.spectral import stft
 
 matplotlib.use("Agg")  # not by the environment: MPLBACKEND would reach the kernels and hide their figures
+if "START" in os.environ:  # START=spawn starts processes as Windows and macOS do
+    multiprocessing.set_start_method(os.environ["START"])
 torch.set_num_threads(1)  # tiny tensors: waking a second thread costs a thousand times the sum
 
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLERS, PRIORS, TARGETS = (f"rovolad_lib/diffusion/{name}.py" for name in ("samplers", "priors", "targets"))
 SCHEDULES, GUIDANCE = "rovolad_lib/diffusion/schedules.py", "rovolad_lib/diffusion/guidance.py"
+BATCHES, MANIFEST, RECORDS = (f"rovolad_lib/{name}.py" for name in ("speech/batches", "speech/manifest", "lab/records"))
+TRAIN, CHECKPOINTS, FILES = (f"rovolad_lib/{name}.py" for name in ("train", "checkpoints", "files"))
 OBJECTIVE, MEAN, CONVERT = "rovolad_lib/denoiser/objective.py", "rovolad_lib/denoiser/mean.py", "rovolad_lib/convert.py"
 
 
@@ -116,12 +118,76 @@ MUTATIONS = [
     Mutation("long clips refused in training", OBJECTIVE, '{"windows": True}', "{}", "denoiser/test_objective.py"),
     Mutation("a dropped voice scaled as a heard one", OBJECTIVE, "pairs[k], pairs[k + 2]", "pairs[k], pairs[k]",
              "denoiser/test_objective.py"),
+    Mutation("zeros in front that no stride fits", BATCHES, "spare // 2}[mode] // multiple * multiple", "spare // 2}[mode]",
+             "speech/test_batches.py"),
+    Mutation("in front and behind exchanged", BATCHES, '{"pre": spare, "post": 0,', '{"pre": 0, "post": spare,',
+             "speech/test_batches.py"),
+    Mutation("zeros behind taken for speech", BATCHES, "real[lead : lead + item.shape[1]] = True", "real[lead:] = True",
+             "speech/test_batches.py"),
+    Mutation("every batch draws the same", BATCHES, "default_rng([self.seed, 1, i])", "default_rng([self.seed, 1])",
+             "speech/test_batches.py"),
+    Mutation("every epoch in the same order", BATCHES, "[self.seed, stream, at]", "[self.seed, stream]",
+             "speech/test_batches.py"),
+    Mutation("an utterance twice in a batch", BATCHES, "few, replace=False)", "few, replace=True)", "speech/test_batches.py"),
+    Mutation("an order kept from another epoch", BATCHES, "(None,))[0] != at", "(None,))[0] is None", "speech/test_batches.py"),
+    Mutation("one-off rows in where they are out", BATCHES, "self._rows[: self._starts[-1]]\n", "self._rows[:]\n",
+             "speech/test_batches.py"),
+    Mutation("the last batch of an epoch lost", BATCHES, "-(-self._voices // (speakers - self._reserved))",
+             "max(1, self._voices // (speakers - self._reserved))", "speech/test_batches.py"),
+    Mutation("one corpus drawn alone", BATCHES, "random.integers(len(self._by_corpus), size=",
+             "random.integers(1, size=", "speech/test_batches.py"),
+    Mutation("one-off rows that come again too soon", BATCHES, "many, max(1, self._alone // many))", "many, 1)",
+             "speech/test_batches.py"),
+    Mutation("a way back in an absolute path", MANIFEST, ' | frame["path"].str.contains(UP, na=False)', "",
+             "speech/test_manifest.py"),
+    Mutation("an absolute path of a robot", MANIFEST, r'rf"{UP}|{ABSOLUTE}|\\|', r'rf"{UP}|\\|', "speech/test_manifest.py"),
+    Mutation("ids that may not come in another corpus", MANIFEST, 'frame.duplicated(["corpus", "id"])',
+             'frame.duplicated(["id"])', "speech/test_manifest.py"),
+    Mutation("a fingerprint blind to words", MANIFEST, '"sample_rate", "text", "language", "split", "robot_method",\n)',
+             '"sample_rate", "language", "split", "robot_method",\n)', "speech/test_manifest.py"),
+    Mutation("a fingerprint of places", MANIFEST, "frame[list(AFFECTS_RESULTS)]", 'frame[[*AFFECTS_RESULTS, "path"]]',
+             "speech/test_manifest.py"),
+    Mutation("too few to train on", MANIFEST, "share < 0.8", "share < 0.7", "speech/test_manifest.py"),
+    Mutation("a split that knows no speaker", MANIFEST, "{speaker or ''}/{id}", "{id}", "speech/test_manifest.py"),
+    Mutation("a long recording uncut", MANIFEST, "data), start=row.start, end=row.end)", "data))", "speech/test_manifest.py"),
+    Mutation("another rate of what has one", MANIFEST, ' and row.robot_method == "espeak"', "", "speech/test_manifest.py"),
+    Mutation("durations unlooked at", MANIFEST, ".abs() > ROUNDING_S", ".abs() > 1e9", "speech/test_manifest.py"),
+    Mutation("a start before zero", MANIFEST, '(frame["start"] < 0) | ', "", "speech/test_manifest.py"),
+    Mutation("no samples a second", MANIFEST, 'frame["sample_rate"] <= 0', 'frame["sample_rate"] < 0', "speech/test_manifest.py"),
+    Mutation("a speaker of two corpora", MANIFEST, ".gt(1)", ".gt(2)", "speech/test_manifest.py"),
+    Mutation("a frame map that begins at nothing", MANIFEST, "frames.cumsum(dtype=numpy.int32)", "frames.astype(numpy.int32)",
+             "speech/test_manifest.py"),
+    Mutation("a run named by its machine", RECORDS, '"results", "device", "force"', '"results", "force"', "lab/test_records.py"),
+    Mutation("a run of any code", RECORDS, "[study, deciding, fingerprint, recipe]", "[study, deciding, fingerprint]",
+             "lab/test_records.py"),
+    Mutation("a run named by the order of words", RECORDS, "sort_keys=True, ", "", "lab/test_records.py"),
+    Mutation("figures that are none", RECORDS, "not math.isfinite(value) else", "False else", "lab/test_records.py"),
+    Mutation("smoke among the answers", RECORDS, ' | (frame["parameters.preset"] == "smoke")', "", "lab/test_records.py"),
+    Mutation("other data in one group", RECORDS, '["data.fingerprint", *fixed]', "fixed", "lab/test_records.py"),
+    Mutation("many records before many values", RECORDS, "(_keys(part, moving).nunique(), len(part),",
+             "(len(part), _keys(part, moving).nunique(),", "lab/test_records.py"),
+    Mutation("the older of two groups", RECORDS, 'part["when"].max()', '""', "lab/test_records.py"),
+    Mutation("folders in a record", RECORDS, " if k not in PLACES}", "}", "lab/test_records.py"),
+    Mutation("a study that leaves its folder", RECORDS, r'r"\w[\w.-]*"', r'r"[\w./-]*"', "lab/test_records.py"),
+    Mutation("seeds that are not compared", RECORDS, 'NO_EFFECT | {"seed"}', "NO_EFFECT", "lab/test_records.py"),
+    Mutation("smoke in the committed results", RECORDS, "if demo_or_smoke and", "if not demo_or_smoke and",
+             "lab/test_records.py"),
+    Mutation("a resumed run seeded anew", TRAIN, "seed * 1_000_003 + i", "seed * 1_000_003 + i - first", "test_train.py"),
+    Mutation("the newest checkpoint alone", CHECKPOINTS, "os.replace(run / NEWEST, run / BEFORE)", "pass", "test_train.py"),
+    Mutation("an explosion unseen", TRAIN, "EXPLODED = 100 ", "EXPLODED = 1e9 ", "test_train.py"),
+    Mutation("a share of the wrong process", TRAIN, "+ rank * size) % items", "+ 0 * size) % items", "test_train.py"),
+    Mutation("an error that names a part", FILES, "str(error), str(path)) from", "str(error), named) from", "test_faults.py"),
+    Mutation("steep betas uncut", SCHEDULES, ").clamp(max=0.999)", ")", "diffusion/test_schedules.py"),
+    Mutation("no least signal", SCHEDULES, "/ (last - first)).clamp(SMALLEST_GAMMA, 1)", "/ (last - first)).clamp(0, 1)",
+             "diffusion/test_schedules.py"),
+    Mutation("noise levels the wrong way round", SCHEDULES, "math.exp(-low / rho), math.exp(-high / rho)",
+             "math.exp(low / rho), math.exp(high / rho)", "diffusion/test_schedules.py"),
 ]  # fmt: skip
 
 
 def copy(folder):
     """Copy what the tests need, as it stands, into a folder."""
-    for name in ("rovolad_lib", "tests"):
+    for name in ("rovolad_lib", "tests", "data_prep"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
 

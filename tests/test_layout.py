@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "rovolad_lib.autoencoder": {"rovolad_lib.speech.audio", "rovolad_lib.speech.spectral"},
     "rovolad_lib.denoiser": {"rovolad_lib.diffusion"},
     "rovolad_lib.metrics": {"rovolad_lib.speech"},
-    "rovolad_lib.train": ABOVE,
+    "rovolad_lib.train": ABOVE | {"rovolad_lib.checkpoints", "rovolad_lib.lab.launch"},  # the second as a command alone
     "rovolad_lib.convert": ABOVE,
     "rovolad_lib.lab": set(),
     "rovolad_lib.lab.answers": {"rovolad_lib.metrics.intervals"},
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.costs": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
+    "rovolad_lib.lab.launch": {"rovolad_lib"},
     "rovolad_lib.lab.lengths": {"rovolad_lib"},
     "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.material": {"rovolad_lib"},

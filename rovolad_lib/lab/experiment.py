@@ -66,10 +66,11 @@ def _lost_words(table, lose):
     return {(s, texts[(k * lose + j) % len(texts)]) for k, s in enumerate(speakers) for j in range(lose)}
 
 
-def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=False, study=False):
+def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=False, study=False, **further):
     """Train a denoiser under a Setting, or load the finished one; return (Denoiser, train.Fit).
 
-    preset, study: of lab.presets.denoiser; run: folder of its checkpoints; length: fixed batch length in frames or None.
+    preset, study: of lab.presets.denoiser; run: folder of its checkpoints; length: fixed batch length in frames or None;
+    further: of train.fit, in the place of the preset's.
     """
     size = presets.denoiser(preset, encoded.data.demo, study)
     model, pairs, step = prepare(encoded, setting, size, seed, length)
@@ -78,7 +79,7 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
     options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
     budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
-    return model, train.fit(model, step, pairs, run, **budget, **options)
+    return model, train.fit(model, step, pairs, run, **budget | options | further)
 
 
 def prepare(encoded, setting, size, seed=0, length=None):

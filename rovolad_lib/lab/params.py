@@ -69,7 +69,7 @@ TABLE = {
     "device": Parameter("choice", "where tensors live", ("auto", "cpu", "cuda", "mps")),
     "without": Parameter("optional", "a speaker left out of training, and scored"),
     "force": Parameter("bool", "run again even if a finished run is there"),
-    "processes": Parameter("int", "worker processes, 0 is none beside this one", low=0),
+    "processes": Parameter("int", "processes that load (01), combine (00) or train (02), 0 is none beside this one", low=0),
     "text": Parameter("text", "what is said"),
     "language": Parameter("text", "language code of the text"),
     "reference": Parameter("optional", "recording of the voice, or a list of them"),

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from rovolad_lib.files import replacing, sha256
+from rovolad_lib.files import reading, replacing, sha256
 from rovolad_lib.speech import audio
 from rovolad_lib.speech.spectral import HOP
 
@@ -125,13 +124,13 @@ class Judge(nn.Module):
     @classmethod
     def load(cls, path):
         """Read a frozen judge from safetensors and note the file's hash; a file that holds none is a ValueError."""
-        with safe_open(Path(path), framework="pt") as file:
-            facts = (file.metadata() or {}).get("judge")
+        with reading(Path(path)) as file:
+            facts, state = (file.metadata() or {}).get("judge"), {name: file.get_tensor(name) for name in file.keys()}
             if facts is None:
                 raise ValueError(f"{path}: no judge in this file; accepted: a safetensors file written by Judge.save")
         facts = json.loads(facts)
         judge = cls(facts["classes"])
-        judge.load_state_dict(load_file(path))
+        judge.load_state_dict(state)
         judge.report, judge.sha256 = facts["report"], sha256(path)
         return judge.eval().requires_grad_(False)
 

@@ -1,13 +1,14 @@
 """Latents of a manifest, encoded once: a person's, the robot's, and the frame map that aligns them."""
 
 import json
+from contextlib import nullcontext
 
 import torch
-from safetensors import safe_open
+from filelock import FileLock
 from safetensors.torch import save_file
 from tqdm.auto import tqdm
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 from rovolad_lib.speech import manifest
 from rovolad_lib.speech.audio import set_level
 from rovolad_lib.speech.spectral import HOP
@@ -20,7 +21,7 @@ class Latents:
     """
 
     def __init__(self, path):
-        with safe_open(path, "pt") as file:
+        with reading(path) as file:
             self.frames, self.robot_frames, self.map = (file.get_tensor(k) for k in ("frames", "robot_frames", "map"))
             starts, robot_starts = file.get_tensor("starts"), file.get_tensor("robot_starts")
             self.ids = json.loads(file.metadata()["ids"])
@@ -45,22 +46,29 @@ def encode(table, data, encode_batch, path, hop, batch=16):
     samples is `hop`. Speech and robot are set to one level first. Returns Latents. The file is float16.
     Errors: ValueError where the file there is of other utterances, or an alignment is of another length than its recording.
     """
-    if not path.exists():
-        readers = manifest.wave, manifest.robot_wave
-        person, robot = (_encode_all(table, data, read, encode_batch, hop, batch) for read in readers)
-        maps = [
-            _latent_map(manifest.frame_map(row, data), row.id, len(p), len(r), hop)
-            for row, p, r in zip(table.itertuples(), person, robot, strict=True)
-        ]
-        tensors = {"frames": torch.cat(person), "robot_frames": torch.cat(robot), "map": torch.cat(maps)}
-        for name, parts in (("starts", person), ("robot_starts", robot)):
-            tensors[name] = torch.tensor([0] + [len(p) for p in parts]).cumsum(0)
-        with replacing(path) as file:
-            save_file(tensors, file, {"ids": json.dumps(list(table.id))})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if path.exists() else FileLock(path.with_suffix(".lock")):  # of many that ask at once, the first encodes
+        if not path.exists():
+            _encode(table, data, encode_batch, path, hop, batch)
     held = Latents(path)
     if held.ids != list(table.id):
         raise ValueError(f"{path} holds latents of other utterances than the {len(table)} asked for; delete it to encode again")
     return held
+
+
+def _encode(table, data, encode_batch, path, hop, batch):
+    """Write the file of `encode`."""
+    readers = manifest.wave, manifest.robot_wave
+    person, robot = (_encode_all(table, data, read, encode_batch, hop, batch) for read in readers)
+    maps = [
+        _latent_map(manifest.frame_map(row, data), row.id, len(p), len(r), hop)
+        for row, p, r in zip(table.itertuples(), person, robot, strict=True)
+    ]
+    tensors = {"frames": torch.cat(person), "robot_frames": torch.cat(robot), "map": torch.cat(maps)}
+    for name, parts in (("starts", person), ("robot_starts", robot)):
+        tensors[name] = torch.tensor([0] + [len(p) for p in parts]).cumsum(0)
+    with replacing(path) as file:
+        save_file(tensors, file, {"ids": json.dumps(list(table.id))})
 
 
 def _encode_all(table, data, read, encode_batch, hop, batch):

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy
 import pandas
+import pyarrow
 
 from rovolad_lib.files import replacing
 from rovolad_lib.speech import audio
@@ -49,7 +50,10 @@ def read(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no manifest at {path}; data_prep/data_combine.py makes one")
-    frame = _typed(pandas.read_parquet(path, engine="pyarrow"))
+    try:
+        frame = _typed(pandas.read_parquet(path, engine="pyarrow"))
+    except pyarrow.ArrowInvalid as error:  # cut off, or of another kind
+        raise ValueError(f"{path} is damaged: {error}; data_prep/data_combine.py makes it again") from error
     validate(frame)
     return frame
 

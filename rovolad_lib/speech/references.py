@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import reading, replacing
 from rovolad_lib.speech.align import active_frames
 from rovolad_lib.speech.audio import SAMPLE_RATE, info, load, set_level
 from rovolad_lib.speech.spectral import HOP
@@ -92,7 +91,7 @@ def shipped(path):
     """Return {name: {"licence", "source", "sha256"}} of a file of `ship`, none of its latents read; {} where there is none."""
     if not Path(path).is_file():
         return {}
-    with safe_open(path, "pt") as file:
+    with reading(path) as file:
         return json.loads(file.metadata()["voices"])
 
 
@@ -103,7 +102,7 @@ def latents(path, name, fingerprint):
     """
     if name not in (known := shipped(path)):
         raise ValueError(f"no shipped voice {name!r}; accepted: {', '.join(known) or 'none, there are none here'}")
-    with safe_open(path, "pt") as file:
+    with reading(path) as file:
         wanted, found = file.metadata()["autoencoder"], file.get_tensor(name)
     if wanted != fingerprint:
         raise ValueError(f"the voices of {Path(path).name} are latents of autoencoder {wanted}, got {fingerprint}")

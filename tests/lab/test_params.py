@@ -1,7 +1,11 @@
 """The strict reader of notebook parameters."""
 
+import math
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from IPython.core.interactiveshell import InteractiveShell
 from papermill.translators import PythonTranslator
 
@@ -157,3 +161,34 @@ def test_a_gpu_that_is_not_there_is_refused():
         assert params.device("auto") == "cpu"
         with pytest.raises(params.ParameterError, match="device='cuda'.*no GPU.*accepted: auto, cpu"):
             params.device("cuda")
+
+
+NUMBERS = [name for name, one in params.TABLE.items() if one.kind in ("int", "float")]
+CHOICES = [name for name, one in params.TABLE.items() if one.kind == "choice"]
+
+
+@settings(deadline=None, max_examples=120)
+@given(some.sampled_from(NUMBERS), some.one_of(some.integers(-3, 10**6), some.floats()))
+def test_any_number_is_taken_or_refused_by_its_bounds(name, value):
+    one = params.TABLE[name]
+    whole = one.kind != "int" or (math.isfinite(value) and value == int(value))
+    if whole and one.low <= value <= one.high and (math.isfinite(value) or math.isinf(one.high)):
+        for written in (value, repr(value)) if one.kind == "float" or isinstance(value, int) else (value,):
+            taken = params.check(name, written)
+            assert taken == value and type(taken) is {"int": int, "float": float}[one.kind]
+    else:
+        with pytest.raises(params.ParameterError, match=f"{name}=.*; accepted: a "):
+            params.check(name, value)
+
+
+@settings(deadline=None, max_examples=120)
+@given(some.sampled_from(CHOICES), some.data())
+def test_any_word_is_taken_or_refused_by_the_list(name, data):
+    values = params.TABLE[name].values
+    word = data.draw(some.one_of(some.sampled_from(values), some.text(max_size=8)))
+    if word in values or (word == "all" and name in params.STUDIED):
+        declared = f'preset = "smoke"\n{name} = {values[0]!r}'
+        assert getattr(params.read(cells({name: word}, declared)), name) == word  # through papermill's own cell
+    else:
+        with pytest.raises(params.ParameterError, match="accepted: " + ", ".join(values)):
+            params.check(name, word)

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy
 import pandas
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 
 from rovolad_lib.speech import audio, manifest
 
@@ -47,6 +51,8 @@ def test_written_is_read_and_null_stays_null(tmp_path):
         ({"align_path": "a\\..\\..\\b.npy"}, "align_path leaves"),
         ({"end": 0.5}, "duration is not end - start"),
         ({"start": 2.0}, "times out of order"),
+        ({"start": -0.5, "end": 0.5}, "times out of order"),
+        ({"sample_rate": 0}, "sample_rate is not above 0 Hz"),
         ({"corpus": "mls"}, "speaker is in two corpora"),
         ({"sample_rate": "fast"}, "cannot be read as its type"),
     ],
@@ -78,8 +84,44 @@ def test_split_is_80_10_10_and_fixed():
     assert splits.value_counts(normalize=True).to_dict() == pytest.approx(
         {"train": 0.8, "val_seen": 0.1, "test_seen": 0.1}, abs=0.02
     )
-    assert splits[:8].tolist() == [manifest.split_of("vctk", "vctk-p1", f"p1_{i:03}") for i in range(8)]
+    held_out = [i for i in range(40) if splits[i] == "test_seen"]
+    assert held_out == [12, 14, 29, 33, 34, 35, 38]  # others would score what committed models were trained on
+    assert len({manifest.split_of("vctk", f"vctk-p{k}", "p1_003") for k in range(40)}) > 1  # each speaker's own
     assert manifest.split_of("gigaspeech", None, "YOU1_S1") in manifest.SPLITS
+
+
+def test_an_id_may_come_again_in_another_corpus(tmp_path):
+    manifest.write(table(row(), row(corpus="mls", speaker="mls-p1")), tmp_path / "manifest.parquet")
+    assert manifest.read(tmp_path / "manifest.parquet")["id"].tolist() == ["a1", "a1"]
+
+
+WORDS = some.text(some.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(some.dictionaries(WORDS, some.tuples(WORDS, some.floats(0, 1e5), some.floats(0, 30)), min_size=1, max_size=4))
+def test_any_words_and_times_come_back_as_they_were(tmp_path, items):
+    rows = [row(id=i, text=text, start=at, end=at + long, duration=long) for i, (text, at, long) in items.items()]
+    manifest.write(table(*rows), tmp_path / "manifest.parquet")
+    back = manifest.read(tmp_path / "manifest.parquet")
+    for name in ("id", "text", "start", "end", "duration"):
+        assert back[name].tolist() == [one[name] for one in rows]
+    assert manifest.fingerprint(back) == manifest.fingerprint(table(*rows))
+
+
+@settings(deadline=None, max_examples=60)
+@given(some.lists(some.sampled_from(["a", "..", ".", "b c", "ü"]), min_size=1, max_size=5), some.sampled_from("/\\"),
+       some.sampled_from(["", "/", "C:/", "C:"]), some.sampled_from(["path", "robot_path", "align_path"]))  # fmt: skip
+def test_no_path_leaves_the_folder(parts, between, front, name):
+    path = front + between.join(parts)
+    inside = Path("/data", path).resolve().is_relative_to("/data/") and not front and ".." not in parts and "\\" not in path
+    held = inside and any(part not in ("", ".") for part in parts)
+    try:
+        manifest.validate(table(row(**{name: path})))
+    except ValueError as error:
+        assert not held and f"{name} leaves the data folder" in str(error)
+    else:
+        assert held or name == "path" and front in ("/", "C:/") and ".." not in parts
 
 
 @pytest.fixture
