@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
     "rovolad_lib.lab.lengths": {"rovolad_lib"},
     "rovolad_lib.lab.likeness": {"rovolad_lib.metrics"},
+    "rovolad_lib.lab.panel": {"rovolad_lib"},
     "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.material": {"rovolad_lib"},
     "rovolad_lib.lab.measure": {"rovolad_lib"},

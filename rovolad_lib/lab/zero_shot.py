@@ -13,6 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pandas
 from tqdm.auto import tqdm
 
 from rovolad_lib.autoencoder.codec import recode
@@ -20,7 +21,7 @@ from rovolad_lib.convert import DEFAULT, Converter
 from rovolad_lib.files import replacing, sha256
 from rovolad_lib.lab import baselines, experiment, likeness, recorded, records, studio
 from rovolad_lib.lab.data import Data
-from rovolad_lib.lab.paths import DATA, MODELS, RUNS, folder
+from rovolad_lib.lab.paths import DATA, MODELS, RESULTS, RUNS, folder
 from rovolad_lib.metrics import artefacts, describe, speaker, words
 from rovolad_lib.metrics.judges import Judge
 from rovolad_lib.speech import manifest, robot
@@ -123,6 +124,15 @@ def record(table, agreed, voices, parameters, seconds, second):
                   for score in scores},
         "agreement": agreed, "table": table.to_dict("records"), "seconds": seconds, "device": "cpu",
     }  # fmt: skip
+
+
+def kept(results, committed=RESULTS):
+    """Return the newest table of a folder's records, or else of the committed ones; empty, said in a line, if none."""
+    frame = next((found for place in (results, committed) if len(found := records.load("zero_shot", place))), None)
+    if frame is None:
+        print("no zero-shot record yet: python -m rovolad_lib.lab.zero_shot --voices DIR --results results")
+        return pandas.DataFrame()
+    return pandas.DataFrame(frame.sort_values("when").iloc[-1]["table"])
 
 
 def main(arguments=None):

@@ -32,6 +32,8 @@ def test_one_command_scores_a_folder(tmp_path, capsys):
     (record,) = records.load("zero_shot", tmp_path).to_dict("records")
     assert record["metrics.similarity.robot"] == pytest.approx(overall.similarity["robot"])
     assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 21
+    shown = zero_shot.kept(tmp_path)
+    assert list(shown.made_by) == list(table.made_by) and shown.similarity.tolist() == pytest.approx(table.similarity.tolist())
     assert "judge of speaker" in record["units.judge_similarity.model"] and len(record["data.voices"]) == 2
 
 
@@ -62,3 +64,8 @@ def test_a_table_is_written_as_csv_or_json(tmp_path):
     zero_shot.write(table, tmp_path / "t.json"), zero_shot.write(table, tmp_path / "t.csv")
     assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8")) == [{"voice": "ü", "similarity": 0.5}]
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "voice,similarity\nü,0.5\n"
+
+
+def test_without_a_record_it_is_said_how_to_make_one(tmp_path, capsys):
+    assert zero_shot.kept(tmp_path, tmp_path).empty
+    assert "python -m rovolad_lib.lab.zero_shot" in capsys.readouterr().out
