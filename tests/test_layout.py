@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab": set(),
     "rovolad_lib.lab.answers": {"rovolad_lib.metrics.intervals"},
     "rovolad_lib.lab.baselines": {"rovolad_lib"},
+    "rovolad_lib.lab.blind": {"rovolad_lib.metrics.intervals"},
     "rovolad_lib.lab.browse": {"rovolad_lib.speech"},
     "rovolad_lib.lab.codecs": {"rovolad_lib.metrics.latents", "rovolad_lib.speech"},
     "rovolad_lib.lab.costs": {"rovolad_lib.speech.audio"},

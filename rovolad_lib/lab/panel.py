@@ -8,7 +8,6 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
-import torch
 
 from rovolad_lib import convert
 from rovolad_lib.convert import Converter
@@ -92,7 +91,7 @@ class Panel:
         wave = self.say(text, self.voice.value, moved)
         took, self.made = time.time() - began, (self.voice.value, text, wave)
         robot = set_level(self.converter.robot(text, self.language.value))
-        shown = {"robot": robot, "result": wave, "reference": self._sound(self.voice.value)}
+        shown = {"robot": robot, "result": wave, "reference": studio.sounding(self.converter, self.voices[self.voice.value][0])}
         self.players.value, self.picture.value = listen.grid([shown]).data, _png(shown)
         self.strip.value = listen.grid([studio.forming(self.converter, estimates)]).data
         return f"{len(wave) / self.converter.sample_rate:.1f} s of speech in {took:.1f} s"
@@ -138,14 +137,6 @@ class Panel:
         self.converter = Converter.load(chosen, self.first.autoencoder) if chosen else self.first
         self.heard.value = escape(studio.heard(self.converter))
         return ""
-
-    def _sound(self, voice):
-        """Return the wave (S,) of the reference that a voice's player plays."""
-        first = self.voices[voice][0]
-        if isinstance(first, torch.Tensor):
-            return first
-        latents = references.latents(convert.VOICES, first, self.converter.autoencoder.fingerprint())
-        return self.converter.autoencoder.decode(latents[None])[0].clamp(-1, 1)
 
 
 def _png(waves):

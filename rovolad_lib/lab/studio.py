@@ -45,6 +45,7 @@ def render(converter, jobs, folder, **options):
         path = folder / file_name(job["voice"], job["text"])
         converter.save(path, wave)
         row = {"voice": job["voice"], "text": job["text"][:60], "robot": robot, "result": wave, "file": path.name}
+        row |= {"reference": sounding(converter, job["references"][0])}
         if job["own"] is not None:
             near, far = (float(signal.mel_distance(w, job["own"])) for w in (wave, robot))
             row |= {"own recording": job["own"], "distance": f"{near:.2f} nat, robot {far:.2f}", "nearer": near < far}
@@ -100,6 +101,16 @@ def forming(converter, estimates):
     kept = sorted({round(k) for k in torch.linspace(0, len(estimates) - 1, min(STRIP, len(estimates))).tolist()})
     clips = decode_latents(converter.autoencoder, [estimates[k][0].cpu() for k in kept])
     return {f"step {k + 1} of {len(estimates)}": clip for k, clip in zip(kept, clips, strict=True)}
+
+
+def sounding(converter, reference):
+    """Return what a reference's player plays (S,): of a wave, the file of a recording, or the name of a shipped voice."""
+    if isinstance(reference, torch.Tensor):
+        return reference
+    if reference not in references.shipped(convert.VOICES):
+        return set_level(references.opened(reference)[0])
+    latents = references.latents(convert.VOICES, reference, converter.autoencoder.fingerprint())
+    return decode_latents(converter.autoencoder, [latents])[0]
 
 
 def file_name(voice, text):

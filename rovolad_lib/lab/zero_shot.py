@@ -88,10 +88,12 @@ def recognised(said, texts, parts):
     if not english or importlib.util.find_spec("pocketsphinx") is None:
         print("without recognition: " + ("the package pocketsphinx is missing" if english else "no English texts"))
         return {}
-    known, right = [words.plain(text) for _, text in texts], {}
+    known, right, hits_of = [words.plain(text) for _, text in texts], {}, {}
     for key, waves in said.items():
-        heard = words.recognise([waves[k] for k in english], [known[k] for k in english])
-        hit = {k: found == known[k] for k, found in zip(english, heard, strict=True)}
+        if id(waves) not in hits_of:  # the robot is the same for all voices
+            heard = words.recognise([waves[k] for k in english], [known[k] for k in english])
+            hits_of[id(waves)] = {k: found == known[k] for k, found in zip(english, heard, strict=True)}
+        hit = hits_of[id(waves)]
         for group, part in enumerate(parts):
             if hits := [hit[k] for k in part if k in hit]:
                 right[(*key, group)] = sum(hits) / len(hits)

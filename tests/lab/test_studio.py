@@ -6,7 +6,7 @@ from rovolad_lib.convert import SYNTHETIC, Converter
 from rovolad_lib.lab import studio
 from rovolad_lib.metrics import signal
 from rovolad_lib.speech import manifest, references, robot
-from rovolad_lib.speech.audio import load, set_level, tags
+from rovolad_lib.speech.audio import load, save, set_level, tags
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,10 @@ def test_a_voice_s_first_recording_is_said_and_its_other_words_are_heard(voices)
 def test_results_are_written_tagged_and_measured_against_the_own_recording(converter, voices, tmp_path):
     job = {"text": "One, two!", "language": "en", "voice": "words-a", "references": [voices["a"][0][1]], "own": None}
     (plain,) = studio.render(converter, [job], tmp_path / "new", steps=1, seed=3)
-    assert list(plain) == ["voice", "text", "robot", "result", "file"] and plain["file"] == "words-a-one-two.wav"
+    assert list(plain) == ["voice", "text", "robot", "result", "file", "reference"] and plain["file"] == "words-a-one-two.wav"
     assert torch.equal(plain["result"], converter("One, two!", job["references"], steps=1, seed=3))
     robot = set_level(converter.robot("One, two!"))
+    assert plain["reference"] is voices["a"][0][1]
     assert torch.equal(plain["robot"], robot)
     path = tmp_path / "new" / plain["file"]
     assert tags(path)["comment"] == SYNTHETIC and (load(path) - plain["result"]).abs().max() < 1e-4
@@ -109,6 +110,16 @@ def test_a_shipped_voice_says_a_text_by_its_name(encoded, voices, shipped):
     assert studio.corpus_of(encoded.data, "ann") is None and studio.corpus_of(encoded.data, "b") == "words"
     with pytest.raises(ValueError, match="voice 'eve' is not in"):
         studio.corpus_of(encoded.data, "eve")
+
+
+def test_a_reference_is_a_wave_a_file_or_a_shipped_voice(converter, voices, shipped, tmp_path):
+    wave = voices["a"][0][1]
+    save(tmp_path / "a.wav", wave)
+    assert studio.sounding(converter, wave) is wave
+    assert (studio.sounding(converter, str(tmp_path / "a.wav")) - wave).abs().max() < 1e-3
+    latents = references.latents(convert.VOICES, "ann", converter.autoencoder.fingerprint())
+    played, decoded = studio.sounding(converter, "ann"), converter.autoencoder.decode(latents[None])[0]
+    assert (played - decoded / decoded.abs().max().clamp(min=1)).abs().max() < 1e-3  # a player takes no more than 1
 
 
 def test_what_the_model_has_heard_is_said(codec, denoiser):
