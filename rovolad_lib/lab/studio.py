@@ -1,17 +1,20 @@
-"""The voice studio: type, choose a voice, listen."""
+"""What the voice studio says and in whose voice; its panel is lab.panel."""
 
 import re
 
-import ipywidgets as widgets
-import matplotlib.pyplot as plt
-from IPython.display import display
+import torch
 
-from rovolad_lib.lab import listen, plots
+from rovolad_lib import convert
+from rovolad_lib.autoencoder.codec import decode_latents
 from rovolad_lib.metrics import signal
-from rovolad_lib.speech import manifest
+from rovolad_lib.speech import manifest, references
 from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 
-LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pl", "pt")
+STRIP = 8  # clips of a sample as it forms
+KINDS = {  # corpus -> the kind of sentence in it
+    "spoken_digits": "single digits", "acted_speech": "two short sentences, acted", "mls": "read sentences",
+    "libritts_r": "read books", "vctk": "read sentences", "gigaspeech": "commands and talk", "demo": "demo sentences of espeak",
+}  # fmt: skip
 
 
 def voices(data, split="test_seen", seconds=6.0):
@@ -39,9 +42,10 @@ def render(converter, jobs, folder, **options):
     for job in jobs:
         robot = set_level(converter.robot(job["text"], job["language"]))
         wave = converter(job["text"], job["references"], job["language"], **options)
-        path = folder / f"{_plain(job['voice'])}-{_plain(job['text'])[:40]}.wav"
+        path = folder / file_name(job["voice"], job["text"])
         converter.save(path, wave)
         row = {"voice": job["voice"], "text": job["text"][:60], "robot": robot, "result": wave, "file": path.name}
+        row |= {"reference": sounding(converter, job["references"][0])}
         if job["own"] is not None:
             near, far = (float(signal.mel_distance(w, job["own"])) for w in (wave, robot))
             row |= {"own recording": job["own"], "distance": f"{near:.2f} nat, robot {far:.2f}", "nearer": near < far}
@@ -55,14 +59,15 @@ def jobs(found, text="", language="en", voice=None, reference=None):
     found: of `voices`; text: one sentence, or "" for a held-out take of every voice, or of `voice`; reference: a recording
     or a list of them, in the place of a voice. ValueError names the voices there are.
     """
-    if voice is not None and voice not in found or not (found or text and reference):
-        raise ValueError(f"voice {voice!r}; accepted: {', '.join(found) or 'none: no speaker has test takes here'}")
+    known = [*found, *(references.shipped(convert.VOICES) if text else ())]
+    if voice is not None and voice not in known or not (known or text and reference):
+        raise ValueError(f"voice {voice!r}; accepted: {', '.join(known) or 'none: no speaker has test takes here'}")
     if not text:
         return [job for job in held_out(found) if voice in (None, job["voice"])]
-    references = [reference] if isinstance(reference, str) else reference
-    name = voice or ("reference" if references else next(iter(found)))
-    references = references or [wave for _, wave in found[name]]
-    return [{"text": text, "language": language, "voice": name, "references": references, "own": None}]
+    given = [reference] if isinstance(reference, str) else reference
+    name = voice or ("reference" if given else known[0])
+    given = given or ([wave for _, wave in found[name]] if name in found else [name])
+    return [{"text": text, "language": language, "voice": name, "references": given, "own": None}]
 
 
 def held_out(found):
@@ -75,39 +80,42 @@ def held_out(found):
     return [job for job in jobs if job["references"]]
 
 
-def panel(converter, found):
-    """Return the studio as a widget: what to say, in whose voice, in how many steps; players and spectrograms below.
+def heard(converter):
+    """Return what a converter's denoiser has heard, in words: languages, kinds of sentence, sources and their licence."""
+    notes = converter.denoiser.notes
+    kinds = ", ".join(KINDS.get(corpus, corpus) for corpus in notes["corpus"].split(", "))
+    languages = ", ".join(notes["languages"])
+    return f"This model has heard {languages}: {kinds} ({notes['sources']}; licence {notes['licence']}). Others may fail it."
 
-    found: of `voices`. The bar moves with every step of the sampler.
+
+def corpus_of(data, voice):
+    """Return the corpus of a voice of lab.data.Data, None for a shipped voice or None; ValueError names the voices there are."""
+    return None if voice in references.shipped(convert.VOICES) else data.corpus_of(voice)
+
+
+def forming(converter, estimates):
+    """Return {"step k of n": wave (S,)}: a sample as it forms, at most STRIP of its estimates of x0, the last among them.
+
+    estimates: list of (1, E, T), one a step, as the sampler's callback gets them, with the padding of the network's batch.
     """
-    text = widgets.Textarea("The words are mine, the voice is not.", description="text")
-    language = widgets.Dropdown(options=LANGUAGES, description="language")
-    voice = widgets.Dropdown(options=sorted(found), description="voice")
-    steps = widgets.IntSlider(4, 1, 32, description="steps")
-    guidance = widgets.FloatSlider(value=1.0, min=1.0, max=4.0, step=0.25, description="guidance")
-    seed = widgets.BoundedIntText(0, 0, 10**6, description="seed")
-    speak = widgets.Button(description="speak", button_style="primary")
-    bar, out = widgets.IntProgress(0, 0, 1), widgets.Output()
+    kept = sorted({round(k) for k in torch.linspace(0, len(estimates) - 1, min(STRIP, len(estimates))).tolist()})
+    clips = decode_latents(converter.autoencoder, [estimates[k][0].cpu() for k in kept])
+    return {f"step {k + 1} of {len(estimates)}": clip for k, clip in zip(kept, clips, strict=True)}
 
-    def run(_):
-        bar.value, bar.max = 0, steps.value
-        references = [wave for _, wave in found[voice.value]]
-        out.clear_output(wait=True)
-        with out:
-            wave = converter(
-                text.value, references, language.value, steps.value, guidance.value, seed=seed.value,
-                callback=lambda step, *_: setattr(bar, "value", step + 1),
-            )  # fmt: skip
-            robot = set_level(converter.robot(text.value, language.value))
-            display(listen.grid([{"robot": robot, "result": wave, "reference": references[0]}]))
-            plots.spectrograms({"robot": robot, "result": wave, "reference": references[0]})
-            display(plt.gcf())  # a button's figure is not shown by itself, as a cell's is
-            plt.close()
 
-    speak.on_click(run)
-    return widgets.VBox(
-        [text, widgets.HBox([language, voice]), widgets.HBox([steps, guidance, seed]), widgets.HBox([speak, bar]), out]
-    )
+def sounding(converter, reference):
+    """Return what a reference's player plays (S,): of a wave, the file of a recording, or the name of a shipped voice."""
+    if isinstance(reference, torch.Tensor):
+        return reference
+    if reference not in references.shipped(convert.VOICES):
+        return set_level(references.opened(reference)[0])
+    latents = references.latents(convert.VOICES, reference, converter.autoencoder.fingerprint())
+    return decode_latents(converter.autoencoder, [latents])[0]
+
+
+def file_name(voice, text):
+    """Return the name of the wav file of a text in a voice."""
+    return f"{_plain(voice)}-{_plain(text)[:40]}.wav"
 
 
 def _plain(words):

@@ -43,6 +43,12 @@ UNITS = {
     "recognised": Unit("share of clips", "higher", "fixed grammar, en-us, relative only", "pocketsphinx"),
     "speaker_similarity": Unit("cosine, -1 to 1", "higher", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
     "eer": Unit("share of pairs", "none", "Resemblyzer, clips joined to 5 s", "resemblyzer"),
+    "zero_shot_similarity": Unit("cosine, -1 to 1", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
+    "way_percent": Unit("% from robot to autoencoder", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
+    "right_minus_wrong": Unit("cosine, difference to other voices", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
+    "passes": Unit("share of clips, .5 passes as the person", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
+    "judge_similarity": Unit("cosine, -1 to 1", "higher", "judge of speakers"),
+    "f0_error": Unit("semitones, median", "lower", "median F0, normalised autocorrelation"),
 }
 
 

@@ -20,6 +20,15 @@ def interval(scores):
     return numpy.percentile(bootstrap(scores, n_boot=2000, seed=0), [2.5, 97.5]).tolist()
 
 
+def wilson(hits, total):
+    """Return (low, high), the 95 % interval of a share of `hits` in `total`; (0, 1) of none. source: Wilson 1927."""
+    if not total:
+        return 0.0, 1.0
+    z, share = 1.96, hits / total
+    centre, half = share + z**2 / (2 * total), z * math.sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return max(0.0, (centre - half) / (1 + z**2 / total)), min(1.0, (centre + half) / (1 + z**2 / total))
+
+
 def ratio(a, b):
     """Return (a / b, low, high): the ratio of two positive figures and its 95 % interval.
 

@@ -61,3 +61,12 @@ def test_grid_stops_at_32_clips_and_says_so():
     html = listen.grid([{"a": torch.zeros(10), "b": torch.zeros(10)}] * 20)
     assert len(decoded(html)) == 32
     assert "16 of 20 rows" in html.data
+
+
+def test_a_page_plays_files_beside_it_and_clips_inside_it(tmp_path):
+    row = {"text": "ü", "robot": torch.zeros(10), "result": tmp_path / "a b.wav"}
+    path = listen.page(tmp_path / "index.html", [row], "A < B", "made & said")
+    text = path.read_text(encoding="utf-8")
+    assert re.findall('src="([^":]*)"', text) == ["a%20b.wav"] and text.count("<audio") == 2 and text.count("data:audio/wav") == 1
+    assert "<h1>A &lt; B</h1>" in text and "<p>made &amp; said</p>" in text and "<td>ü</td>" in text
+    assert re.findall("<th>(.*?)</th>", text) == ["text", "robot", "result"] and text.startswith("<!doctype html>")

@@ -1,14 +1,12 @@
-import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import pytest
 import torch
-from IPython.display import HTML
 
+from rovolad_lib import convert
 from rovolad_lib.convert import SYNTHETIC, Converter
 from rovolad_lib.lab import studio
 from rovolad_lib.metrics import signal
-from rovolad_lib.speech import manifest
-from rovolad_lib.speech.audio import load, set_level, tags
+from rovolad_lib.speech import manifest, references, robot
+from rovolad_lib.speech.audio import load, save, set_level, tags
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +46,10 @@ def test_a_voice_s_first_recording_is_said_and_its_other_words_are_heard(voices)
 def test_results_are_written_tagged_and_measured_against_the_own_recording(converter, voices, tmp_path):
     job = {"text": "One, two!", "language": "en", "voice": "words-a", "references": [voices["a"][0][1]], "own": None}
     (plain,) = studio.render(converter, [job], tmp_path / "new", steps=1, seed=3)
-    assert list(plain) == ["voice", "text", "robot", "result", "file"] and plain["file"] == "words-a-one-two.wav"
+    assert list(plain) == ["voice", "text", "robot", "result", "file", "reference"] and plain["file"] == "words-a-one-two.wav"
     assert torch.equal(plain["result"], converter("One, two!", job["references"], steps=1, seed=3))
     robot = set_level(converter.robot("One, two!"))
+    assert plain["reference"] is voices["a"][0][1]
     assert torch.equal(plain["robot"], robot)
     path = tmp_path / "new" / plain["file"]
     assert tags(path)["comment"] == SYNTHETIC and (load(path) - plain["result"]).abs().max() < 1e-4
@@ -61,35 +60,6 @@ def test_results_are_written_tagged_and_measured_against_the_own_recording(conve
     assert best["own recording"] is jobs[0]["own"]
     assert worst["nearer"] is False and worst["distance"] == f"{apart:.2f} nat, robot 0.00" and apart > 0.05
     assert sorted(p.name for p in tmp_path.glob("*.wav")) == ["voice-one-two.wav", "ü-one-two.wav"]
-
-
-def parts(widget, kind):
-    """All widgets of a kind inside a widget, in order."""
-    found = [widget] if isinstance(widget, kind) else []
-    return found + [one for child in getattr(widget, "children", ()) for one in parts(child, kind)]
-
-
-def test_the_button_speaks_shows_and_moves_the_bar(converter, voices, monkeypatch):
-    shown, moves = [], []
-    monkeypatch.setattr(studio, "display", shown.append)  # no kernel here that would show it
-    panel = studio.panel(converter, voices)
-    (text,), (button,), (bar,) = (parts(panel, kind) for kind in (widgets.Textarea, widgets.Button, widgets.IntProgress))
-    language, voice = parts(panel, widgets.Dropdown)
-    (steps,), (out,) = parts(panel, widgets.IntSlider), parts(panel, widgets.Output)
-    assert voice.options == ("a", "b") and "de" in language.options and out.outputs == ()
-    bar.observe(lambda change: moves.append(change["new"]), "value")
-    text.value, voice.value, steps.value = "Yes.", "b", 3
-    button.click()
-    assert moves == [1, 2, 3] and bar.max == 3
-    players, figure = shown
-    assert isinstance(players, HTML) and players.data.count("<audio") == 3
-    assert [axis.get_title() for axis in figure.axes] == ["robot", "result", "reference"] and not plt.get_fignums()
-    result = converter("Yes.", [wave for _, wave in voices["b"]], steps=3)
-    assert studio.listen.grid([{"robot": set_level(converter.robot("Yes.")), "result": result,
-                                "reference": voices["b"][0][1]}]).data == players.data  # fmt: skip
-    steps.value = 1
-    button.click()
-    assert moves[3:] == [0, 1] and bar.max == 1 and shown[2].data != players.data
 
 
 def test_without_a_text_every_voice_or_one_says_its_held_out_take(voices):
@@ -121,3 +91,48 @@ def test_an_unknown_voice_is_answered_with_those_there_are(voices, text):
         studio.jobs({}, text)
     with pytest.raises(ValueError, match="voice None; accepted: none"):
         studio.jobs({}, "", reference="me.wav")  # a reference has nothing to say
+
+
+@pytest.fixture
+def shipped(codec, tmp_path, monkeypatch):
+    """A shipped voice, ann."""
+    monkeypatch.setattr(convert, "VOICES", tmp_path / "voices.safetensors")
+    wave = robot.say("One two three four five six.", f0=200.0)
+    references.ship(convert.VOICES, {"ann": {"wave": wave, "licence": "CC0", "source": "espeak-ng"}}, codec)
+
+
+def test_a_shipped_voice_says_a_text_by_its_name(encoded, voices, shipped):
+    (job,) = studio.jobs(voices, "Hello.", voice="ann")
+    assert (job["voice"], job["references"]) == ("ann", ["ann"])
+    assert studio.jobs({}, "Hello.")[0]["references"] == ["ann"]
+    with pytest.raises(ValueError, match="voice 'ann'; accepted: a, b$"):
+        studio.jobs(voices, "", voice="ann")  # it has no take of its own to say
+    assert studio.corpus_of(encoded.data, "ann") is None and studio.corpus_of(encoded.data, "b") == "words"
+    with pytest.raises(ValueError, match="voice 'eve' is not in"):
+        studio.corpus_of(encoded.data, "eve")
+
+
+def test_a_reference_is_a_wave_a_file_or_a_shipped_voice(converter, voices, shipped, tmp_path):
+    wave = voices["a"][0][1]
+    save(tmp_path / "a.wav", wave)
+    assert studio.sounding(converter, wave) is wave
+    assert (studio.sounding(converter, str(tmp_path / "a.wav")) - wave).abs().max() < 1e-3
+    latents = references.latents(convert.VOICES, "ann", converter.autoencoder.fingerprint())
+    played, decoded = studio.sounding(converter, "ann"), converter.autoencoder.decode(latents[None])[0]
+    assert (played - decoded / decoded.abs().max().clamp(min=1)).abs().max() < 1e-3  # a player takes no more than 1
+
+
+def test_what_the_model_has_heard_is_said(codec, denoiser):
+    notes = {"corpus": "spoken_digits, mine", "languages": ["de", "en"], "sources": "me", "licence": "CC0"}
+    said = studio.heard(Converter(codec, denoiser(prior="robot", **notes)))
+    assert said.startswith("This model has heard de, en: single digits, mine (me; licence CC0).")
+
+
+def test_the_last_estimate_of_a_forming_sample_is_the_sample(converter, voices):
+    estimates, reference = [], voices["a"][0][1]
+    made = converter("Yes.", reference, steps=12, callback=lambda step, reached, state, x0: estimates.append(x0))
+    clips = studio.forming(converter, estimates)
+    assert list(clips) == [f"step {k} of 12" for k in (1, 3, 4, 6, 7, 9, 10, 12)]
+    last = clips["step 12 of 12"]
+    assert (last[: len(made) - 2000] - made[: len(made) - 2000]).abs().max() < 5e-3 * made.abs().max()  # but for the cut end
+    assert (clips["step 1 of 12"] - last).abs().max() > 0.01 * made.abs().max()

@@ -29,3 +29,12 @@ def test_an_interval_of_a_mean_has_the_width_that_theory_gives():
     assert low < scores.mean() < high
     assert high - low == pytest.approx(2 * 1.96 * float(scores.std()) / 20, rel=0.1)
     assert all(math.isnan(end) for end in intervals.interval([math.nan]))
+
+
+@pytest.mark.parametrize(
+    ("hits", "total", "wanted"), [(0, 10, (0.0, 0.2775)), (5, 10, (0.2366, 0.7634)), (81, 263, (0.2553, 0.3662))]
+)
+def test_wilson_intervals_are_the_published_ones(hits, total, wanted):
+    assert intervals.wilson(hits, total) == pytest.approx(wanted, abs=2e-4)  # the last: Newcombe 1998, table I
+    assert intervals.wilson(total - hits, total) == pytest.approx((1 - wanted[1], 1 - wanted[0]), abs=2e-4)
+    assert intervals.wilson(0, 0) == (0.0, 1.0)

@@ -1,0 +1,61 @@
+"""What the network is held against: other ways of saying a text in a voice that a few recordings show."""
+
+import torch
+from torch.nn import functional
+
+from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
+from rovolad_lib.convert import ROBOT_F0
+from rovolad_lib.metrics import speaker
+from rovolad_lib.metrics.pitch import median_f0
+from rovolad_lib.speech import robot
+
+NEIGHBOURS = 4  # of a frame; source: Baas 2023 (kNN-VC, arXiv 2305.18975)
+
+
+def matched(latents, reference):
+    """Return latents, a list of (E, T) of one speaker, with the mean and deviation of each channel of another's.
+
+    reference: (E, R), of two frames or more.
+    """
+    frames = torch.cat(list(latents), dim=1)
+    centre, spread = frames.mean(1, keepdim=True), frames.std(1, keepdim=True).clamp(min=1e-6)
+    target, scale = reference.mean(1, keepdim=True), reference.std(1, keepdim=True)
+    return [(z - centre) / spread * scale + target for z in latents]
+
+
+def neighbours(latents, reference, count=NEIGHBOURS):
+    """Return latents (E, T) of which every frame is the mean of the `count` frames of `reference` (E, R) most like it.
+
+    Alike is the cosine of two frames; fewer are taken where there are fewer. source: Baas 2023 (kNN-VC), in our latents.
+    """
+    alike = functional.normalize(latents, dim=0).T @ functional.normalize(reference, dim=0)  # (T, R)
+    chosen = alike.topk(min(count, reference.shape[1]), dim=1).indices  # (T, count)
+    return reference[:, chosen].mean(2)
+
+
+def nearest(heard, others):
+    """Return the name of the voice most like one: heard: (N, D) embeddings of it; others: {name: (M, D)}."""
+    centre = heard.mean(0, keepdim=True)
+    return max(others, key=lambda name: float(speaker.similarity(centre, others[name].mean(0, keepdim=True))))
+
+
+def spoken(converter, references, texts, *, steps=4, seed=0, **options):
+    """Return {made by: list of waves (S,), one a text}: classical, kNN, one shot, diffusion.
+
+    references: waves (S,) at 16 kHz of one voice, 6 s or so each; texts: list of (language, text); options: of the converter,
+    which hears the first reference alone. Classical matches mean and deviation of the robot's latents to all of them, kNN takes
+    their frames nearest to these; for both the robot speaks at the voice's pitch.
+    """
+    codec, f0 = converter.autoencoder, median_f0(torch.cat(references)) or ROBOT_F0
+    target = torch.cat(encode_waves(codec, references), dim=1)
+    moved = matched(encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts]), target)
+
+    def converted(steps):
+        return [converter(text, references[0], language, steps=steps, seed=seed, **options) for language, text in texts]
+
+    return {
+        "classical": decode_latents(codec, moved),
+        "kNN": decode_latents(codec, [neighbours(z, target) for z in moved]),
+        "one shot": converted(1),
+        "diffusion": converted(steps),
+    }

@@ -1,0 +1,44 @@
+import torch
+
+from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
+from rovolad_lib.convert import Converter
+from rovolad_lib.lab import baselines
+from rovolad_lib.metrics.pitch import median_f0
+from rovolad_lib.speech import robot
+
+
+def test_matched_latents_have_the_mean_and_deviation_of_the_other_voice():
+    first, second = torch.randn(3, 40) * 5 + 2, torch.randn(3, 60) - 4
+    reference = torch.randn(3, 500) * torch.tensor([[1.0], [2.0], [3.0]]) + 7
+    made = torch.cat(baselines.matched([first, second], reference), dim=1)
+    assert torch.allclose(made.mean(1), reference.mean(1), atol=1e-4) and torch.allclose(made.std(1), reference.std(1), atol=1e-4)
+    pooled = torch.cat([first, second], dim=1)
+    assert torch.corrcoef(torch.stack([made[0], pooled[0]]))[0, 1] > 0.9999  # scaled and shifted, all clips alike
+
+
+def test_each_frame_becomes_the_mean_of_those_most_like_it():
+    reference = torch.tensor([[1.0, 2.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])
+    made = baselines.neighbours(torch.tensor([[5.0, 0.0], [0.1, 3.0]]), reference, 2)
+    assert torch.equal(made[:, 0], torch.tensor([1.5, 0.0])) and torch.allclose(made[1, 1], torch.tensor(0.5))
+    assert torch.allclose(baselines.neighbours(torch.ones(2, 1), reference, 9)[:, 0], reference.mean(1))
+
+
+def test_the_nearest_voice_is_that_of_the_most_similar_embeddings():
+    others = {"a": torch.tensor([[1.0, 0.0]]), "b": torch.tensor([[0.0, 1.0], [0.1, 1.0]])}
+    assert baselines.nearest(torch.tensor([[0.2, 2.0]]), others) == "b"
+    assert baselines.nearest(torch.tensor([[2.0, 0.2]]), others) == "a"
+
+
+def test_the_ways_of_speaking(codec, denoiser):
+    converter = Converter(codec, denoiser(prior="robot"))
+    heard, texts = [robot.say("One two three four.", f0=200.0)], [("en", "Five, six."), ("de", "Ja, gut.")]
+    made = baselines.spoken(converter, heard, texts, steps=2, seed=3)
+    assert list(made) == ["classical", "kNN", "one shot", "diffusion"] and {len(waves) for waves in made.values()} == {2}
+    assert torch.equal(made["diffusion"][1], converter("Ja, gut.", heard[0], "de", steps=2, seed=3))
+    assert torch.equal(made["one shot"][0], converter("Five, six.", heard[0], steps=1, seed=3))
+    target = torch.cat(encode_waves(codec, heard), dim=1)
+    said = [robot.say(text, language, f0=median_f0(heard[0])) for language, text in texts]  # at the voice's pitch
+    moved = baselines.matched(encode_waves(codec, said), target)
+    for wave, wanted in zip(made["classical"], decode_latents(codec, moved), strict=True):
+        assert torch.equal(wave, wanted)
+    assert not torch.equal(made["classical"][0], made["kNN"][0])

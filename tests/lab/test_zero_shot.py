@@ -1,0 +1,71 @@
+"""The command, on two espeak voices and the shipped weights; and its answers to what it cannot use."""
+
+import json
+
+import pandas
+import pytest
+
+from rovolad_lib.lab import records, zero_shot
+from rovolad_lib.metrics.judges import Judge
+from rovolad_lib.speech import robot
+from rovolad_lib.speech.audio import save
+
+MAKERS = ["person", "autoencoder", "robot", "classical", "kNN", "one shot", "diffusion"]
+
+
+def test_one_command_scores_a_folder(tmp_path, capsys):
+    pytest.importorskip("resemblyzer", reason="resemblyzer is not installed")
+    for name, f0 in (("low", 90.0), ("high", 200.0)):
+        for k, text in enumerate(("The weather is fine today.", "I have no time at all.")):
+            save(tmp_path / f"voices/{name}_{k}.wav", robot.say(text, f0=f0))
+    (tmp_path / "texts.txt").write_text("A cat sat down.\nWe go home now.\n", encoding="utf-8")
+    where = {"--voices": tmp_path / "voices", "--texts": tmp_path / "texts.txt", "--data": tmp_path, "--results": tmp_path}
+    arguments = [str(word) for pair in where.items() for word in pair] + ["--steps", "2", "--pitch", "reference", "--out"]
+    assert zero_shot.main([*arguments, str(tmp_path / "table.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "without the nearest training speaker: no " in said and "Spearman of both verifiers: makers" in said
+    table = pandas.read_csv(tmp_path / "table.csv")
+    assert list(table.voice.unique()) == ["high", "low", "all"] and list(table.made_by[:7]) == MAKERS
+    overall = table[table.voice == "all"].set_index("made_by")
+    assert overall.similarity["autoencoder"] > overall.similarity["robot"] and overall.f0_error["classical"] < 1
+    assert overall.f0_error["robot"] > 3 and overall.way_percent["autoencoder"] == pytest.approx(100)
+    (record,) = records.load("zero_shot", tmp_path).to_dict("records")
+    assert record["metrics.similarity.robot"] == pytest.approx(overall.similarity["robot"])
+    assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 21
+    shown = zero_shot.kept(tmp_path)
+    assert list(shown.made_by) == list(table.made_by) and shown.similarity.tolist() == pytest.approx(table.similarity.tolist())
+    assert "judge of speaker" in record["units.judge_similarity.model"] and len(record["data.voices"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--voices", "{}"], "no voice in"),
+        (["--voices", "{}/none"], "no folder"),
+        (["--voices", "{}", "--out", "table.txt"], ".csv or .json"),
+        ([], "--voices"),
+    ],
+)
+def test_what_cannot_be_scored_is_one_line(arguments, words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        zero_shot.main([argument.format(tmp_path) for argument in arguments])
+    assert stopped.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_second_verifier_is_the_shipped_judge_of_most_speakers():
+    judge = zero_shot.judge()
+    assert judge.report["question"] == "speaker" and len(judge.classes) == max(
+        len(Judge.load(path).classes) for path in zero_shot.MODELS.glob("judge_*_speaker_*.safetensors")
+    )
+
+
+def test_a_table_is_written_as_csv_or_json(tmp_path):
+    table = pandas.DataFrame({"voice": ["ü"], "similarity": [0.5]})
+    zero_shot.write(table, tmp_path / "t.json"), zero_shot.write(table, tmp_path / "t.csv")
+    assert json.loads((tmp_path / "t.json").read_text(encoding="utf-8")) == [{"voice": "ü", "similarity": 0.5}]
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "voice,similarity\nü,0.5\n"
+
+
+def test_without_a_record_it_is_said_how_to_make_one(tmp_path, capsys):
+    assert zero_shot.kept(tmp_path, tmp_path).empty
+    assert "python -m rovolad_lib.lab.zero_shot" in capsys.readouterr().out
