@@ -27,10 +27,13 @@ def evaluations(name, steps):
 
 
 class Walked:
-    """What `experiment` asks for as `further` in the study of samplers: the portrait's main scores, and all walks."""
+    """What `experiment` asks for as `further` in the study of samplers: the portrait's main scores, and all walks.
 
-    def __init__(self):
-        self.portrait = measure.Portrait()
+    steps: that each is walked in.
+    """
+
+    def __init__(self, steps=measure.STEPS):
+        self.steps, self.portrait = steps, measure.Portrait()
 
     def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
         """Return parts of a record, among them `walks`: {"sampler, steps, spacing": scores}, None where it is not possible."""
@@ -38,7 +41,7 @@ class Walked:
         some = rows[:: -(-len(rows) // measure.MOST)]
         yard, told["walks"] = self.portrait.yard(encoded, some, heard), {}
         for name, given in WALKS[setting.prior].items():
-            for steps in measure.STEPS:
+            for steps in self.steps:
                 for spacing in ("uniform", *(SPACINGS if steps in SPACED else ())):
                     speak = partial(score.speak, encoded, model, some, seed=seed, references=min(3, setting.references))
                     made = speak(**options | {"steps": steps, "spacing": spacing} | given)
