@@ -6,6 +6,7 @@ with --cpu, accelerate starts one process, however many are asked for.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,13 +44,20 @@ def train(p, run=None, **further):
 
 
 def start(p):
-    """Train in `p.processes` processes of this machine, where these are two or more. CalledProcessError where one fails."""
+    """Train in `p.processes` processes of this machine, where these are two or more; return whether they are.
+
+    Errors: CalledProcessError where one fails; what it says goes to stderr.
+    """
     if p.processes < 2:
-        return
+        return False
     given = [("-p", f"{name}={value}") for name, value in p.as_dict().items() if value is not None and name != "processes"]
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", p.processes, "-m", "rovolad_lib.train"]
     command += [word for pair in given for word in pair]
-    subprocess.run([sys.executable, *map(str, command)], check=True)
+    threads = str(max(1, (os.cpu_count() or 1) // p.processes))
+    here = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # this checkout's, from any folder
+    environment = {"OMP_NUM_THREADS": threads} | os.environ | {"TQDM_DISABLE": "1", "PYTHONUTF8": "1", "PYTHONPATH": here}
+    subprocess.run([sys.executable, *map(str, command)], check=True, env=environment)
+    return True
 
 
 def main(arguments=None):
