@@ -7,6 +7,7 @@ with --cpu, accelerate starts one process, however many are asked for.
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,7 @@ def train(p, run=None, **further):
 def start(p):
     """Train in `p.processes` processes of this machine, where these are two or more; return whether they are.
 
-    Errors: CalledProcessError where one fails; what it says goes to stderr.
+    Errors: RuntimeError with the first error of a process that failed.
     """
     if p.processes < 2:
         return False
@@ -55,8 +56,12 @@ def start(p):
     command += [word for pair in given for word in pair]
     threads = str(max(1, (os.cpu_count() or 1) // p.processes))
     here = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # this checkout's, from any folder
-    environment = {"OMP_NUM_THREADS": threads} | os.environ | {"TQDM_DISABLE": "1", "PYTHONUTF8": "1", "PYTHONPATH": here}
-    subprocess.run([sys.executable, *map(str, command)], check=True, env=environment)
+    environment = {"OMP_NUM_THREADS": threads} | os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": here}
+    command = [sys.executable, *map(str, command)]
+    ended = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+    if ended.returncode:
+        said = re.search(r"^.*[Ee]rror: .+$", ended.stderr, re.M)  # torchrun's own report comes behind it
+        raise RuntimeError(f"training failed: {' '.join(command)}\n{said[0] if said else ended.stderr[-2000:]}")
     return True
 
 
