@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 import matplotlib
 import pytest
 import torch
+from hypothesis import Phase, settings
 
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.denoiser.model import Denoiser
@@ -17,6 +18,8 @@ from rovolad_lib.speech.spectral import stft
 matplotlib.use("Agg")  # not by the environment: MPLBACKEND would reach the kernels and hide their figures
 if "START" in os.environ:  # START=spawn starts processes as Windows and macOS do
     multiprocessing.set_start_method(os.environ["START"])
+settings.register_profile("first", phases=[Phase.explicit, Phase.generate])
+settings.load_profile(os.environ.get("HYPOTHESIS", "default"))  # first: a failing example is told as it is found
 torch.set_num_threads(1)  # tiny tensors: waking a second thread costs a thousand times the sum
 
 

@@ -209,7 +209,7 @@ def failing(tests, folder):
     """Return the first of the tests, named as in a Mutation, that fails in a copy, or None."""
     tests = [f"tests/{name}" for name in tests.split()]
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not diffusers", *tests]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment = os.environ | {"PYTHONPATH": str(folder), "HYPOTHESIS": "first"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.M)
     if done.returncode not in (0, 1) or (done.returncode == 1) != bool(found):

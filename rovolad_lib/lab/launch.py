@@ -6,6 +6,8 @@ with --cpu, accelerate starts one process, however many are asked for.
 """
 
 import argparse
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,13 +45,24 @@ def train(p, run=None, **further):
 
 
 def start(p):
-    """Train in `p.processes` processes of this machine, where these are two or more. CalledProcessError where one fails."""
+    """Train in `p.processes` processes of this machine, where these are two or more; return whether they are.
+
+    Errors: RuntimeError with the first error of a process that failed.
+    """
     if p.processes < 2:
-        return
+        return False
     given = [("-p", f"{name}={value}") for name, value in p.as_dict().items() if value is not None and name != "processes"]
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", p.processes, "-m", "rovolad_lib.train"]
     command += [word for pair in given for word in pair]
-    subprocess.run([sys.executable, *map(str, command)], check=True)
+    threads = str(max(1, (os.cpu_count() or 1) // p.processes))
+    here = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # this checkout's, from any folder
+    environment = {"OMP_NUM_THREADS": threads} | os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": here}
+    command = [sys.executable, *map(str, command)]
+    ended = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+    if ended.returncode:
+        said = re.search(r"^.*[Ee]rror: .+$", ended.stderr, re.M)  # torchrun's own report comes behind it
+        raise RuntimeError(f"training failed: {' '.join(command)}\n{said[0] if said else ended.stderr[-2000:]}")
+    return True
 
 
 def main(arguments=None):

@@ -136,6 +136,12 @@ def test_a_batch_follows_from_seed_and_number_alone(options):
     assert forwards[0] != batches[batches.per_epoch]
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    batches = SpeakerBatches(manifest({"a": [1] * 40}), 8, 1)
+    orders = [[set(batches[epoch * 5 + i]) for i in range(5)] for epoch in range(3)]
+    assert orders[0] != orders[1] != orders[2] and all(set.union(*order) == set(range(40)) for order in orders)
+
+
 def test_a_loader_sees_the_same_batches():
     batches = SpeakerBatches(manifest({"a": [5] * 7}), 2, 2)
     loader = torch.utils.data.DataLoader(range(35), batch_sampler=batches)

@@ -69,7 +69,7 @@ def test_shipped_voices_are_latents_of_three_seconds_with_their_licence(codec, t
         references.latents(path, "ann", "other")
     with pytest.raises(ValueError, match="'eve' has licence None and source 'x'; both are needed"):
         references.ship(path, {"eve": {"wave": SPEECH, "source": "x"}}, codec)
-    with references.safe_open(path, "pt") as file:
+    with references.reading(path) as file:
         metadata = file.metadata()
     save_file(load_file(path) | {"bob": torch.zeros(6, 9).half()}, path, metadata)
     with pytest.raises(ValueError, match="'bob' of voices.safetensors is damaged"):
