@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import is_dataclass
 
 import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from hypothesis import Phase, settings
@@ -21,6 +22,13 @@ if "START" in os.environ:  # START=spawn starts processes as Windows and macOS d
 settings.register_profile("first", phases=[Phase.explicit, Phase.generate])
 settings.load_profile(os.environ.get("HYPOTHESIS", "default"))  # first: a failing example is told as it is found
 torch.set_num_threads(1)  # tiny tensors: waking a second thread costs a thousand times the sum
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close what a test drew: figures are left open for notebooks."""
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")
