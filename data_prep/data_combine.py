@@ -24,7 +24,7 @@ from data_prep.corpora.demo import demo as demo_reader
 from data_prep.corpora.find import KNOWN, Source, find
 from data_prep.robot_twin import safe
 from data_prep.tables import summary  # noqa: F401 - read from here too
-from rovolad_lib.files import MARK, remove_partial
+from rovolad_lib.files import MARK, printable, remove_partial
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
@@ -125,6 +125,7 @@ def _keep_real(data, sources):
 
 def main(arguments=None):
     """Run the command; see `combine`."""
+    printable()
     parser = argparse.ArgumentParser(description="Turn corpora on disk into the audio folders and the manifest.")
     add = parser.add_argument
     add("--corpora", help="folder of corpora; default: the official folder names in the repository")

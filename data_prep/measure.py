@@ -13,6 +13,7 @@ from pathlib import Path
 
 from data_prep import executors, shards
 from data_prep.corpora.find import find
+from rovolad_lib.files import printable
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio
 
@@ -74,6 +75,7 @@ def costs(rate, megabytes):
 
 def main(arguments=None):
     """Measure and print."""
+    printable()
     parser = argparse.ArgumentParser(description="Measure what combining costs on this machine.")
     parser.add_argument("--corpora", required=True, help="folder of corpora, as for data_combine.py")
     parser.add_argument("--data", help="folder for what is made meanwhile (default: the system's temporary one)")

@@ -13,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from data_prep.robot_twin import rate_of, twin
+from rovolad_lib.files import printable
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest, robot
 from rovolad_lib.speech.align import active_frames
@@ -218,6 +219,7 @@ def _probe(features, speakers, texts, seed):
 
 def main(arguments=None):
     """Print everything about the data in a folder."""
+    printable()
     parser = argparse.ArgumentParser(description="Measure the robots of combined data.")
     parser.add_argument("--data", type=Path, default=paths.DATA, help=f"folder with manifest.parquet; default {paths.DATA}")
     parser.add_argument("--most", type=int, help="clips of a source (default: all)")

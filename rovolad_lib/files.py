@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,3 +67,8 @@ def sha256(path):
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable():
+    """Let a command show letters that its output lacks, as under LC_ALL=C, as escapes: they must not end it."""
+    sys.stdout.reconfigure(errors="backslashreplace")

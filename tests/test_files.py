@@ -1,9 +1,13 @@
 import hashlib
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
 from rovolad_lib.files import remove_partial, replacing, sha256
+from rovolad_lib.lab.paths import ROOT
 
 
 def test_a_file_is_written_whole_with_its_folders_and_suffix(tmp_path):
@@ -51,3 +55,9 @@ def test_sha256_of_known_bytes(tmp_path):
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(bytes(range(256)) * 5000)
     assert sha256(str(path)) == hashlib.sha256(bytes(range(256)) * 5000).hexdigest()
+
+
+def test_a_command_may_show_letters_that_its_output_lacks():
+    command = [sys.executable, "-c", "from rovolad_lib.files import printable; printable(); print('Röbo …')"]
+    environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, capture_output=True, check=True, env=environment).stdout.split() == [rb"R\xf6bo", rb"\u2026"]

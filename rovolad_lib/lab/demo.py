@@ -4,6 +4,7 @@ import os
 import sys
 import time
 
+from rovolad_lib.files import printable
 from rovolad_lib.lab.paths import ROOT, RUNS
 
 FOLDER = RUNS / "demo"
@@ -18,6 +19,7 @@ NOTEBOOKS = {
 
 def main():
     """Run the notebooks and print where the wav files are; returns the exit code, 1 if there are none."""
+    printable()
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # as papermill's command does: a debugger's warning
     from papermill import execute_notebook
 

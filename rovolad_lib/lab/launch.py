@@ -16,6 +16,7 @@ import nbformat
 from accelerate import PartialState
 
 from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib.files import printable
 from rovolad_lib.lab import experiment, params, records
 from rovolad_lib.lab.data import ready
 from rovolad_lib.lab.paths import ROOT, RUNS
@@ -67,6 +68,7 @@ def start(p):
 
 def main(arguments=None):
     """Run the command line."""
+    printable()
     parser = argparse.ArgumentParser("accelerate launch -m rovolad_lib.train", description="train notebook 02's denoiser")
     add = parser.add_argument
     add("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="of notebook 02")

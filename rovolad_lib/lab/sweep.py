@@ -19,7 +19,7 @@ from typing import NamedTuple
 import nbformat
 from tqdm import tqdm
 
-from rovolad_lib.files import replacing
+from rovolad_lib.files import printable, replacing
 from rovolad_lib.lab import params, paths
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.experiment import recipe
@@ -147,6 +147,7 @@ def _pair(word):
 
 def main(arguments=None):
     """Run the command line; return 0, 1 if a run failed, 130 if it was interrupted."""
+    printable()
     parser = argparse.ArgumentParser("python -m rovolad_lib.lab.sweep", description="run a notebook over a grid of parameters")
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", "--parameter", type=_pair, action="append", default=[], metavar="NAME=VALUE[,VALUE...]|all")

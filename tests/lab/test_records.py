@@ -116,10 +116,10 @@ def test_group_takes_all_seeds_and_prefers_more_of_them(tmp_path):
 
 
 def test_other_data_are_another_group_and_of_equals_the_newest_counts(tmp_path):
-    for run, data, when in (("a", "old", "2026-01-01"), ("b", "new", "2026-02-01"), ("c", "older", "2025-01-01")):
+    for run, data, when in (("a", "1st", "2026-01-01"), ("b", "2nd", "2026-02-01"), ("c", "3rd", "2025-01-01")):
         records.save(record(run) | {"data": {"fingerprint": data, "demo": False}, "when": when}, tmp_path)
     chosen = records.group(records.load("padding", tmp_path), ["pad"])
-    assert list(chosen["run_id"]) == ["b"] and "data new" in chosen.attrs["group"]
+    assert list(chosen["run_id"]) == ["b"] and "data 2nd" in chosen.attrs["group"]
 
 
 def test_only_smoke_records(tmp_path):
