@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import re
+import shutil
+import subprocess
 from collections import Counter
 from dataclasses import is_dataclass
 
@@ -29,6 +31,18 @@ def closed():
     """Close what a test drew: figures are left open for notebooks."""
     yield
     plt.close("all")
+
+
+@pytest.fixture
+def disk(request, tmp_path):
+    """A disk of as many kB as the test's parameter says."""
+    folder = tmp_path / "disk ü"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("cannot mount a small disk here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

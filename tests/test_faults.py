@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import shutil
 import subprocess
 
 import numpy
@@ -25,18 +24,6 @@ from rovolad_lib.train import fit
 from tests.test_train import Line, network, same, step
 
 CODE = sorted([*(ROOT / "rovolad_lib").rglob("*.py"), *(ROOT / "data_prep").rglob("*.py")])
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A disk of 64 kB."""
-    folder = tmp_path / "disk ü"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a small disk here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def record(folder):
@@ -70,6 +57,7 @@ WRITERS = {"records/padding/a.json": record, "run/checkpoint.pt": checkpoint, "a
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("disk", [64], indirect=True)
 def test_a_full_disk_is_one_error_that_names_the_file_and_keeps_the_old_one(disk, name):
     (disk / name).parent.mkdir(parents=True, exist_ok=True)
     if not name.endswith(".pt"):  # an old one would be read, and be a damaged one
@@ -84,6 +72,7 @@ def test_a_full_disk_is_one_error_that_names_the_file_and_keeps_the_old_one(disk
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("disk", [64], indirect=True)
 def test_a_read_only_folder_is_one_error_that_names_it(disk, name):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     with pytest.raises(OSError, match="Read-only file system") as caught:

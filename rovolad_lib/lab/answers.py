@@ -212,7 +212,9 @@ def of_priors(frame, every, anchors, metric="frechet"):
         table = over_seeds(frame, column) if column in frame else ()
         return ", ".join(f"{name} {table[name].mean():.2f}" for name in names if name in table)
 
-    title = f"{frame['parameters.corpus'].iloc[0]}, {metric.replace('_', ' ')} at {steps} steps: {ranking(at)}"
+    fewer = [f"takes {v}" for v in frame.get("parameters.takes", pandas.Series("every")).unique() if v != "every"]
+    where = ", ".join([frame["parameters.corpus"].iloc[0], *fewer])
+    title = f"{where}, {metric.replace('_', ' ')} at {steps} steps: {ranking(at)}"
     lines = {
         "the first attempt beside its own gaussian": pair(*FIRST),
         "the same at 50 steps": ratios(frame, f"curve.50.{metric}", [FIRST]),

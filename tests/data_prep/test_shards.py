@@ -322,36 +322,26 @@ def test_a_killed_run_goes_on_to_the_same_bytes(combined, corpora, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.fixture
-def full(tmp_path):
-    """A disk of 400 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("cannot mount a small disk here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk_is_told_once_and_leaves_nothing_half_written(combined, corpora, full, tmp_path):
-    run = start(corpora, full, tmp_path / "log")
+@pytest.mark.parametrize("disk", [400], indirect=True)
+def test_a_full_disk_is_told_once_and_leaves_nothing_half_written(combined, corpora, disk, tmp_path):
+    run = start(corpora, disk, tmp_path / "log")
     run.join()
     told = (tmp_path / "log").read_text(encoding="utf-8")
     assert run.exitcode == 1 and "Traceback" not in told and told.count("No space left on device") == 1
-    assert "while making voices u" in told and not list(full.rglob(f"*{MARK}*"))
-    assert not (full / "manifest.parquet").exists()
-    for path in full.rglob("*.flac"):
+    assert "while making voices u" in told and not list(disk.rglob(f"*{MARK}*"))
+    assert not (disk / "manifest.parquet").exists()
+    for path in disk.rglob("*.flac"):
         audio.load(path)
-    subprocess.run(["mount", "-o", "remount,size=9m", str(full)], check=True)
-    run = start(corpora, full)
+    subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+    run = start(corpora, disk)
     run.join()
-    assert run.exitcode == 0 and snapshot(full) == snapshot(combined)
+    assert run.exitcode == 0 and snapshot(disk) == snapshot(combined)
 
 
-def test_a_read_only_folder_is_told_once(corpora, full, tmp_path):
-    subprocess.run(["mount", "-o", "remount,ro", str(full)], check=True)
-    run = start(corpora, full / "data", tmp_path / "log")
+@pytest.mark.parametrize("disk", [400], indirect=True)
+def test_a_read_only_folder_is_told_once(corpora, disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    run = start(corpora, disk / "data", tmp_path / "log")
     run.join()
     told = (tmp_path / "log").read_text(encoding="utf-8")
     assert run.exitcode == 1 and told.count("Read-only file system") == 1 and "Traceback" not in told
