@@ -16,15 +16,23 @@ class PriorMean(nn.Module):
 
     Nothing here is trained by gradients: `weight` (E, E, 3), `centre` (E, 1), the robot's mean over all clips (of a
     clip's own frames it would depend on the crop), and `residual` (E,), the mean square of target minus y, are set by
-    `fit`. Before it the weight is zero, so y is the context's mean alone. Of y only the context's mean tells the voice: it
-    goes where the context is dropped, and what the robot says stays. `moments`: of the last `fit`, mean squares of x0 and y,
-    mean of x0 y, then both without the context's mean, an own one for each channel: 5 lists of E, for the notes of a model.
+    `fit`. Before it the weight is zero, so y is the context's mean alone. Of y only the context tells the voice: it goes
+    where the context is dropped, and what the robot says stays. `moments`: of the last `fit`, mean squares of x0 and y,
+    mean of x0 y, then both without the context, an own one for each channel: 5 lists of E, for the notes of a model.
+
+    neighbours: so many frames of the context, those most like it, take the place of each frame of y, in their mean: frames of
+    the voice itself (0: none do). Alike is the cosine around the context's mean, every channel weighed by the root of the share
+    of its variance that the map explains, `trust` (E,). source: Baas 2023 (kNN-VC, arXiv 2305.18975), there in one space that
+    knows no voices; here the map is what brings the robot to the voice's space.
     """
 
     moments = None
 
-    def __init__(self, channels):
+    def __init__(self, channels, neighbours=0):
         super().__init__()
+        self.neighbours = neighbours
+        if neighbours:
+            self.register_buffer("trust", torch.ones(channels))
         self.register_buffer("weight", torch.zeros(channels, channels, 3))
         self.register_buffer("centre", torch.zeros(channels, 1))
         self.register_buffer("residual", torch.ones(channels))
@@ -39,15 +47,32 @@ class PriorMean(nn.Module):
         y = F.conv1d(self._centred(robot, mask), self.weight.to(robot.dtype), padding=1)  # (N, E, T)
         if context is not None:
             voice = masked_mean(context, context_mask)  # (N, E, 1)
-            y = y + (voice if drop is None else voice.masked_fill(drop[:, None, None], 0))
+            spoken = self._nearest(y, context - voice, context_mask) if self.neighbours else y
+            spoken = spoken + voice
+            y = spoken if drop is None else torch.where(drop[:, None, None], y, spoken)
         return y if mask is None else y.masked_fill(~mask[:, None], 0)
 
+    def _nearest(self, y, context, real):
+        """Return y (N, E, T) with the frames of the context (N, E, T2) that are most like its own in their place.
+
+        Both without the voice's mean; real: (N, T2) bool or None. An item without a real frame stays as it is.
+        """
+        here, there = (F.normalize(frames * self.trust[:, None], dim=1) for frames in (y, context))
+        alike = here.mT @ there  # (N, T, T2)
+        if real is not None:
+            context, alike = context.masked_fill(~real[:, None], 0), alike.masked_fill(~real[:, None], -torch.inf)
+        near = alike.topk(min(self.neighbours, alike.shape[2]), dim=2)
+        share = near.values.isfinite().to(y)
+        found = share.sum(2, keepdim=True)
+        chosen = torch.zeros_like(alike).scatter(2, near.indices, share / found.clamp(min=1))
+        return torch.where(found.mT > 0, context @ chosen.mT, y)
+
     @torch.no_grad()
-    def fit(self, robots, targets, context_means=None, l2=1e-2, form="ridge"):
+    def fit(self, robots, targets, contexts=None, l2=1e-2, form="ridge"):
         """Set the map from a list of items and return the explained share of the variance around the means.
 
-        robots, targets: iterables of (E, T) tensors, the robot already aligned with its target; context_means: iterable
-        of (E,) means of what `forward` will be given as context, None for no context; l2: added to the diagonal of the
+        robots, targets: iterables of (E, T) tensors, the robot already aligned with its target; contexts: iterable of
+        (E, T2), what `forward` will be given as context, None for no context; l2: added to the diagonal of the
         inputs' mean square; form: "ridge", three frames of all channels to one; "affine", every channel from itself; "robot",
         the robot as it is; "none", no robot in y. Sums are float64. ValueError for no frames, an unknown form, and for shapes
         or numbers of items that differ.
@@ -56,7 +81,7 @@ class PriorMean(nn.Module):
         channels = self.weight.shape[0]
         gram = torch.zeros(3 * channels, 3 * channels, dtype=torch.float64, device=self.weight.device)
         cross, power, frames = gram.new_zeros(3 * channels, channels), gram.new_zeros(channels), 0
-        columns = (robots, targets) if context_means is None else (robots, targets, context_means)
+        columns = (robots, targets) if contexts is None else (robots, targets, contexts)
         items = list(zip(*columns, strict=True))
         if not any(robot.shape[-1] for robot, *_ in items):
             raise ValueError("PriorMean.fit was given no frames; at least one (E, T) pair is needed")
@@ -72,11 +97,16 @@ class PriorMean(nn.Module):
         solution = _solution(form, ridge, cross / frames)  # (3E, E)
         left = power - 2 * (solution * cross).sum(dim=0) + (solution * (gram @ solution)).sum(dim=0)
         self.weight.copy_(solution.T.unflatten(1, (channels, 3)))
+        if self.neighbours:
+            self.trust.copy_((1 - left / power).clamp(min=0).sqrt())
+        products = sum(self._products(*item) for item in items)
+        self.moments = (products / frames).tolist()
+        if self.neighbours:  # what they leave, which no normal equation tells
+            left = products[0] + products[1] - 2 * products[2]
         self.residual.copy_(left / frames)
-        self.moments = (sum(self._products(*item) for item in items) / frames).tolist()
         return 1 - float(left.sum() / power.sum())
 
-    def _equations(self, robot, target, mean=None):
+    def _equations(self, robot, target, context=None):
         """Return the three-frame inputs (3E, T) and wanted outputs (E, T) of one item in float64."""
         channels = self.weight.shape[0]
         if robot.shape != target.shape or robot.ndim != 2 or robot.shape[0] != channels:
@@ -84,18 +114,18 @@ class PriorMean(nn.Module):
                 f"robot and target must be ({channels}, T) alike, got {tuple(robot.shape)} and {tuple(target.shape)}"
             )
         robot, target = robot.to(self.weight.device, torch.float64), target.to(self.weight.device, torch.float64)
-        if mean is not None:
-            if mean.shape != (channels,):
-                raise ValueError(f"a context mean must be ({channels},), got {tuple(mean.shape)}")
-            target = target - mean.to(target)[:, None]
+        if context is not None:
+            if context.ndim != 2 or context.shape[0] != channels or not context.shape[1]:
+                raise ValueError(f"a context must be ({channels}, T2), T2 > 0, got {tuple(context.shape)}")
+            target = target - context.mean(1, keepdim=True).to(target)
         windows = F.pad(self._centred(robot), (1, 1)).unfold(1, 3, 1)  # (E, T, 3)
         return windows.permute(0, 2, 1).flatten(0, 1), target
 
-    def _products(self, robot, target, mean=None):
+    def _products(self, robot, target, context=None):
         """Return the sums over an item's frames that `moments` is made of: (5, E) in float64."""
         robot, target = robot.to(self.weight), target.to(self.weight).double()
         blank = self(robot[None])[0].double()
-        y = blank if mean is None else blank + mean.to(blank)[:, None]
+        y = blank if context is None else self(robot[None], context[None].to(robot))[0].double()
         return torch.stack((target * target, y * y, target * y, blank * blank, target * blank)).sum(dim=-1)
 
     def _centred(self, robot, mask=None):

@@ -26,16 +26,16 @@ class Denoiser(nn.Module):
     context alike; condition: whether the robot is an input; frames: longest clip of transformer_et (the others take any);
     text: D, width of a text's token latents, which enter beside the context by the same mechanism (0: no text);
     speakers: voices with a learned embedding of their own, the known upper bar for voices heard in training (0: none);
-    priors: priors that an item may be under (see `kind`).
+    priors: priors that an item may be under (see `kind`); neighbours: of the prior's mean, see PriorMean.
     `mean` is the prior's mean, fitted apart and saved along; `notes` is a dict of plain values saved along.
     """
 
     def __init__(self, channels=64, width=192, depth=6, heads=4, backbone="transformer_te", context="cross", patch=1,
-                 condition=True, frames=200, text=0, speakers=0, priors=1):  # fmt: skip
+                 condition=True, frames=200, text=0, speakers=0, priors=1, neighbours=0):  # fmt: skip
         super().__init__()
         self.config = dict(channels=channels, width=width, depth=depth, heads=heads, backbone=backbone,
                            context=context, patch=patch, condition=condition, frames=frames, text=text,
-                           speakers=speakers, priors=priors)  # fmt: skip
+                           speakers=speakers, priors=priors, neighbours=neighbours)  # fmt: skip
         self.notes = {}
         _accept("backbone", backbone, BACKBONES)
         _accept("context", context, CONTEXTS)
@@ -47,7 +47,7 @@ class Denoiser(nn.Module):
         self.time = TimeEmbedding(width)
         self.context = None if context == "none" else Tokens(channels, width, patch)
         self.backbone = BACKBONES[backbone](inputs, channels, width, depth, heads, patch, frames, context)
-        self.mean = PriorMean(channels)
+        self.mean = PriorMean(channels, neighbours)
         self.text = Tokens(text, width, 1) if text else None
         self.speaker = nn.Embedding(speakers, width) if speakers else None
         self.kind = nn.Embedding(priors, width) if priors > 1 else None
@@ -144,8 +144,10 @@ class Denoiser(nn.Module):
         wrong = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
         if wrong:
             name = wrong[0]
-            raise ValueError(f"{path} does not fit its configuration in {len(wrong)} tensors, first {name}: "
-                             f"the file has {given.get(name)}, accepted is {wanted.get(name)}")
+            raise ValueError(
+                f"{path} does not fit its configuration in {len(wrong)} tensors, first {name}: "
+                f"the file has {given.get(name)}, accepted is {wanted.get(name)}"
+            )
         model.load_state_dict(state)
         return model.to(device).eval()
 

@@ -11,19 +11,24 @@ from filelock import FileLock
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import manifest
 
+GROUPS = {"every": None, "open": "NC|SA"}  # several corpora together -> the licences that keep one out
+
 
 @dataclass(frozen=True)
 class Data:
-    """A manifest `table`, its `folder`, its `fingerprint`, and whether it is the demo corpus."""
+    """A manifest `table`, its `folder`, its `fingerprint`, whether it is the demo corpus, and a group's name."""
 
     table: pd.DataFrame
     folder: Path
     fingerprint: str
     demo: bool
+    called: str | None = None
 
     @property
     def name(self):
-        """Return the corpus, or `mixed` for several."""
+        """Return the corpus, or of several their group or `mixed`."""
+        if self.called:
+            return self.called
         names = self.table.corpus.unique()
         return str(names[0]) if len(names) == 1 else "mixed"
 
@@ -40,17 +45,22 @@ class Data:
     def only(self, corpus, oneoff=False):
         """Return the same data cut to one corpus, None: the one with most utterances; ValueError names those there are.
 
+        "every" is all of them, "open" those whose licences ask neither for the same licence nor for no commerce.
         oneoff: with what other corpora have to train on beside it, nobody being told who speaks there.
         """
         corpus = self.table.corpus.mode()[0] if corpus is None else corpus
-        table = self.table[self.table.corpus == corpus].reset_index(drop=True)
+        kept = self.table.corpus == corpus
+        if corpus in GROUPS:
+            kept = ~self.table.licence.str.contains(GROUPS[corpus]) if GROUPS[corpus] else self.table.corpus.notna()
+        table = self.table[kept].reset_index(drop=True)
         if table.empty:
-            accepted = ", ".join(self.table.corpus.unique())
+            accepted = ", ".join([*self.table.corpus.unique(), *GROUPS])
             raise ValueError(f"corpus {corpus!r} is not in {self.folder}; accepted: {accepted}")
         if oneoff:
-            others = self.table[(self.table.corpus != corpus) & (self.table.split == "train")]
+            others = self.table[~kept & (self.table.split == "train")]
             table = pd.concat([table, others.assign(speaker=None)], ignore_index=True)
-        return Data(table, self.folder, manifest.fingerprint(table), corpus == "demo")
+        called = corpus if corpus in GROUPS else None
+        return Data(table, self.folder, manifest.fingerprint(table), set(table.corpus) == {"demo"}, called)
 
 
 def ready(data=None, corpora=None):

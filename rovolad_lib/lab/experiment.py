@@ -87,17 +87,20 @@ def prepare(encoded, setting, size, seed=0, length=None):
 
     size: of lab.presets.denoiser; length: as of `fit`.
     """
+    facts = provenance(encoded.data.table.loc[encoded.keep])
+    if setting.copies == "on":  # to learn from, and for nothing else
+        encoded = material.copied(encoded)
     table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
-    parts |= {"priors": len(priors_of(setting.prior)), "speakers": len(voices)}
+    parts |= {"priors": len(priors_of(setting.prior)), "speakers": len(voices), "neighbours": setting.neighbours}
     parts["text"] = told["text"][0].shape[1] if encoder else 0
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=setting.crop).float().mean()) if length is None else length
     items = setting.batch or min(size["batch"], int(size["frames"] / typical))
-    options = {"batch": items, "seed": seed, "length": length, **told}
+    options = {"batch": items, "seed": seed, "length": length, "context_frames": setting.heard, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
     fit_mean(model.mean, pairs, encoded, setting)
     prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
@@ -108,7 +111,7 @@ def prepare(encoded, setting, size, seed=0, length=None):
         "data": encoded.data.fingerprint, "setting": asdict(setting), "length": length,
         "text_encoder": encoder, "speakers": voices,
     }  # fmt: skip
-    model.notes |= provenance(table.loc[encoded.keep])
+    model.notes |= facts
     return model, pairs, Denoising(*priors_of(prior), **objective)
 
 
@@ -133,10 +136,10 @@ def fit_mean(mean, pairs, encoded, setting, most=2000):
         person, said, frame_map = encoded.latents[i]
         said = beside(person, said, frame_map, "linear" if setting.align == "none" else setting.align)
         context = pairs.context(i, random)
-        items.append((said, person, context.mean(1) if context.shape[1] else None))
+        items.append((said, person, context if context.shape[1] else None))
     heard = [item for item in items if item[2] is not None]
-    robots, people, voices = zip(*(heard or items), strict=True)
-    return mean.fit(robots, people, voices if heard and setting.voice == "on" else None, form=setting.mapped)
+    robots, people, contexts = zip(*(heard or items), strict=True)
+    return mean.fit(robots, people, contexts if heard and setting.voice == "on" else None, form=setting.mapped)
 
 
 def x0_errors(encoded, setting, model, rows, length=None, most=64):

@@ -20,6 +20,7 @@ from rovolad_lib.files import printable
 from rovolad_lib.lab import experiment, params, records
 from rovolad_lib.lab.data import ready
 from rovolad_lib.lab.paths import ROOT, RUNS
+from rovolad_lib.lab.setting import Setting
 
 NOTEBOOK = ROOT / "notebooks" / "02_train_latent_diffusion.ipynb"
 
@@ -29,6 +30,11 @@ def run_of(p, data, autoencoder):
     decides = experiment.decides(p, data, autoencoder)
     trains = {name: value for name, value in decides.items() if name not in ("steps", "guidance")}
     return RUNS / "latent_diffusion" / records.run_id("denoiser", trains, data.fingerprint, experiment.recipe())
+
+
+def setting_of(p):
+    """Return the Setting that a notebook's parameters ask for."""
+    return Setting(**{name: value for name, value in p.as_dict().items() if name in Setting.__dataclass_fields__})
 
 
 def train(p, run=None, **further):
@@ -41,8 +47,7 @@ def train(p, run=None, **further):
         data, autoencoder = ready(p.data, p.corpora).only(p.corpus), Autoencoder.load()
         encoded = experiment.encode(data, autoencoder)
     run = run or run_of(p, data, autoencoder)
-    setting = experiment.Setting(prior=p.prior)
-    return experiment.fit(encoded, setting, p.preset, run, p.seed, device, force=p.force, **further)[1], run
+    return experiment.fit(encoded, setting_of(p), p.preset, run, p.seed, device, force=p.force, **further)[1], run
 
 
 def start(p):

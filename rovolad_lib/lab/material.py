@@ -1,7 +1,9 @@
 """What a run is given to learn from: robots of another kind, or fewer people."""
 
+import hashlib
 from dataclasses import replace
 
+import pandas
 import torch
 
 from rovolad_lib import speech
@@ -10,6 +12,8 @@ from rovolad_lib.lab import score
 from rovolad_lib.speech import latents, manifest
 from rovolad_lib.speech.audio import set_level
 from rovolad_lib.speech.spectral import stft
+
+SPEEDS = (0.88, 1.14)  # of copies: two semitones lower and higher, the vocal tract as much longer and shorter
 
 
 class Robots:
@@ -46,6 +50,19 @@ def under(encoded, setting):
         said = dict(zip(told, score.robot_latents(encoded, told), strict=True))
         encoded = replace(encoded, latents=Robots(held, [said[i] if i in said else held[i][1] for i in table.index]))
     return encoded
+
+
+def copied(encoded, speeds=SPEEDS):
+    """Return Encoded with every training utterance of a speaker again at each speed, said by another speaker of its own."""
+    data, table = encoded.data, encoded.data.table
+    rows = [i for i in encoded.keep if isinstance(table.speaker[i], str)]
+    whose = hashlib.sha256("\n".join(table.id[rows]).encode()).hexdigest()[:12]
+    name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}"
+    codec, path = encoded.autoencoder, data.folder / "latents" / name
+    held = latents.encode_copies(encoded.latents, rows, table, data.folder, codec.encode, path, codec.hop, speeds)
+    copies = [table.loc[rows].assign(speaker=table.speaker[rows] + f" x{speed:g}") for speed in speeds]
+    keep = [*encoded.keep, *range(len(table), len(held))]
+    return replace(encoded, data=replace(data, table=pandas.concat([table, *copies], ignore_index=True)), latents=held, keep=keep)
 
 
 def own_codec(encoded, most=400):

@@ -36,7 +36,7 @@ class Panel:
         self.language = widgets.Combobox(value="en", options=LANGUAGES, description="language", continuous_update=False)
         self.voice = widgets.Dropdown(options=list(self.voices), description="voice")
         self.upload = widgets.FileUpload(accept="audio/*", description="your recording")
-        self.model = widgets.Dropdown(options=[("as loaded", None), *((p.stem, p) for p in models)], description="model")
+        self.model = widgets.Dropdown(options=[("as loaded", ""), *((p.stem, p) for p in models)], description="model")
         self.sampler = widgets.Dropdown(options=[OWN, *SAMPLERS], description="sampler")
         self.steps = widgets.IntSlider(4, 1, 32, description="steps")
         self.guidance = widgets.FloatSlider(value=1.0, min=1.0, max=4.0, step=0.25, description="guidance")

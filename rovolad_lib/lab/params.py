@@ -62,7 +62,9 @@ STUDIED = {
 TABLE = {
     "preset": Parameter("choice", "size of the run: seconds, minutes on two cores, a GPU", ("smoke", "small", "full")),
     "corpora": Parameter("optional", "folder that holds the corpora"),
-    "corpus": Parameter("optional", "one corpus of the data, None is the one with most utterances"),
+    "corpus": Parameter(
+        "optional", "one corpus of the data, or every, or open, the freely licensed ones; None is the one with most utterances"
+    ),
     "data": Parameter("optional", "folder for audio and manifest, None is data/"),
     "results": Parameter("optional", "folder for records and pictures, None is results/"),
     "seed": Parameter("int", "seed of every random choice", low=0),
@@ -75,6 +77,9 @@ TABLE = {
     "reference": Parameter("optional", "recording of the voice, or a list of them"),
     "voice": Parameter("optional", "name of a shipped voice"),
     "model": Parameter("optional", "file of a denoiser, None takes the corpus' own or the shipped one"),
+    "neighbours": Parameter("int", "frames of the references that make a frame of the prior's mean, 0 none", low=0),
+    "heard": Parameter("int", "longest context in training, latent frames of 20 ms", low=1),
+    "copies": Parameter("choice", "training takes again, slower and faster, as further voices", ("off", "on")),
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),
 } | STUDIED

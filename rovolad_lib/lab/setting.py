@@ -16,7 +16,7 @@ from rovolad_lib.lab.variants import GAUSSIAN, VARIANTS
 SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff", "ae")  # values as in lab.params
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
-    "speakers": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
+    "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
 }  # fmt: skip
 
 
@@ -33,7 +33,8 @@ class Setting:
     denoiser.text, which hears a sentence about each voice; oneoff, oneoff_share: see speech.batches; speakers: a learned
     voice for every speaker trained on, the known upper bar; ae, robots: see lab.material; times: see denoiser.objective;
     crop: longest item in frames; budget: times the preset's training steps; batch: items of a batch, None: as many as the
-    preset's frames hold.
+    preset's frames hold; neighbours: of the prior's mean, see denoiser.mean; heard: longest context in frames;
+    copies: see lab.material.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -65,13 +66,19 @@ class Setting:
     budget: float = 1.0
     crop: int = 128
     batch: int | None = None
+    neighbours: int = 0
+    heard: int = 150
+    copies: str = "off"
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
             check(getattr(self, name), name, accepted)
         if self.robots == "one" and self.align == "dtw":
             raise ValueError("robots 'one' have no alignment by DTW; accepted: align linear, none")
-        for name, high in (("dropout", 1), ("references", float("inf")), ("budget", float("inf"))):
+        if self.neighbours and (self.voice != "on" or self.mapped != "ridge"):
+            raise ValueError(f"neighbours {self.neighbours} are of a voice and a ridge; accepted: 0, or voice on, mapped ridge")
+        whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard")]
+        for name, high in (("dropout", 1), *whole):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
         Denoising(*priors_of(self.named(1.0)), **self.objective())  # says what is wrong with a path, its noise or its target
@@ -112,7 +119,8 @@ def _noisiest(kind):
 
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
-         "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch")  # fmt: skip
+         "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch", "neighbours", "heard",
+         "copies")  # fmt: skip
 
 
 def named_runs(p):

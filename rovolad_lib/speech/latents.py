@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from filelock import FileLock
@@ -10,7 +11,7 @@ from tqdm.auto import tqdm
 
 from rovolad_lib.files import reading, replacing
 from rovolad_lib.speech import manifest
-from rovolad_lib.speech.audio import set_level
+from rovolad_lib.speech.audio import SAMPLE_RATE, resample, set_level
 from rovolad_lib.speech.spectral import HOP
 
 
@@ -37,6 +38,59 @@ class Latents:
     def lengths(self):
         """Return the frames T of every utterance, (N,) long."""
         return torch.tensor(self.starts).diff()
+
+
+class Copies:
+    """Latents, and behind them some of their utterances again at other speeds, as a tape is played: other voices, same words.
+
+    held: Latents; rows: positions of those; speeds: a copy of all rows each; paths: its file, see `encode_copies`. A copy's robot
+    is its original's.
+    """
+
+    def __init__(self, held, rows, speeds, paths):
+        self.held, self.rows, self.speeds, self.parts = held, list(rows), list(speeds), []
+        for path in paths:
+            with reading(path) as file:
+                self.parts.append((file.get_tensor("frames"), file.get_tensor("starts")))
+
+    def __len__(self):
+        return len(self.held) + len(self.rows) * len(self.parts)
+
+    def __getitem__(self, i):
+        if i < len(self.held):
+            return self.held[i]
+        copy, row = divmod(i - len(self.held), len(self.rows))
+        frames, starts = self.parts[copy]
+        _, robot, frame_map = self.held[self.rows[row]]
+        person = frames[starts[row] : starts[row + 1]].float().T
+        at = (torch.arange(person.shape[1]) * self.speeds[copy]).long().clamp(max=len(frame_map) - 1)
+        return person, robot, frame_map[at]
+
+    def lengths(self):
+        """Return the frames T of every utterance, (N,) long."""
+        return torch.cat([self.held.lengths(), *(starts.diff() for _, starts in self.parts)])
+
+
+def encode_copies(held, rows, table, data, encode_batch, path, hop, speeds, batch=16):
+    """Return Copies of the utterances `rows` at each of some speeds, encoded into a file each, or from the files that are there.
+
+    held: Latents of `table`; path: of the files, to whose name each adds its speed; the rest as for `encode`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paths = [path.with_name(f"{path.name}-x{speed:g}.safetensors") for speed in speeds]
+    for speed, file in zip(speeds, paths, strict=True):
+        with nullcontext() if file.exists() else FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                frames = _encode_all(table.iloc[rows], data, partial(_played, speed), encode_batch, hop, batch)
+                starts = torch.tensor([0] + [len(part) for part in frames]).cumsum(0)
+                with replacing(file) as temporary:
+                    save_file({"frames": torch.cat(frames), "starts": starts}, temporary)
+    return Copies(held, rows, speeds, paths)
+
+
+def _played(speed, row, data):
+    """Read a person's wave of a row as a tape plays it at a speed."""
+    return resample(manifest.wave(row, data), round(SAMPLE_RATE * speed))
 
 
 def encode(table, data, encode_batch, path, hop, batch=16):
@@ -75,7 +129,7 @@ def _encode_all(table, data, read, encode_batch, hop, batch):
     """Return float16 latents (T, E) of what `read` reads of every row, encoded in batches of like length."""
     rows, results = list(table.itertuples()), [None] * len(table)
     order = sorted(range(len(rows)), key=lambda i: rows[i].duration)
-    for at in tqdm(range(0, len(order), batch), desc=f"encode {read.__name__}", mininterval=2.0):
+    for at in tqdm(range(0, len(order), batch), desc=f"encode {getattr(read, '__name__', 'copies')}", mininterval=2.0):
         chosen = order[at : at + batch]
         waves = [set_level(read(rows[i], data)) for i in chosen]
         lengths = torch.tensor([len(w) for w in waves])

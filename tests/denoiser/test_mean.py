@@ -8,11 +8,8 @@ from rovolad_lib.denoiser.mean import PriorMean
 def corpus(lengths=(30, 41, 25), channels=4):
     torch.manual_seed(0)
     robots = [torch.randn(channels, length) + 3 for length in lengths]
-    voices = [torch.randn(channels) for _ in lengths]
-    targets = [
-        voice[:, None] + robot.roll(1, 0) / 2 + torch.randn_like(robot)
-        for robot, voice in zip(robots, voices, strict=True)
-    ]
+    voices = [torch.randn(channels, 1) for _ in lengths]
+    targets = [voice + robot.roll(1, 0) / 2 + torch.randn_like(robot) for robot, voice in zip(robots, voices, strict=True)]
     return robots, targets, voices
 
 
@@ -29,7 +26,7 @@ def test_fit_is_the_ridge_of_least_squares(l2):
     mean = PriorMean(4)
     mean.fit(iter(robots), iter(targets), iter(voices), l2=l2)
     inputs = torch.cat([rows(robot, torch.cat(robots, dim=1).mean(dim=1, keepdim=True)) for robot in robots]).double()
-    wanted = torch.cat([(target - voice[:, None]).T for target, voice in zip(targets, voices, strict=True)]).double()
+    wanted = torch.cat([(target - voice).T for target, voice in zip(targets, voices, strict=True)]).double()
     # the ridge as further rows
     inputs = torch.cat((inputs, (l2 * len(inputs)) ** 0.5 * torch.eye(12, dtype=torch.float64)))
     solution = torch.linalg.lstsq(inputs, F.pad(wanted, (0, 0, 0, 12))).solution  # (3E, E)
@@ -43,7 +40,7 @@ def test_the_affine_form_is_a_line_for_each_channel(l2):
     explained = mean.fit(robots, targets, voices, l2=l2, form="affine")
     inputs = torch.cat(robots, dim=1).double()
     inputs = inputs - inputs.mean(dim=1, keepdim=True)
-    wanted = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices, strict=True)], dim=1).double()
+    wanted = torch.cat([target - voice for target, voice in zip(targets, voices, strict=True)], dim=1).double()
     slope = (inputs * wanted).mean(1) / (inputs.square().mean(1) + l2)
     left = (wanted - slope[:, None] * inputs).square()
     assert torch.allclose(mean.residual.double(), left.mean(1), rtol=1e-4)
@@ -57,7 +54,7 @@ def test_the_robot_as_it_is_and_no_robot():
     mean = PriorMean(4)
     mean.fit(robots, targets, voices, form="robot")
     assert torch.equal(mean(robots[0][None])[0], robots[0])
-    left = torch.cat([t - v[:, None] - r for r, t, v in zip(robots, targets, voices, strict=True)], dim=1)
+    left = torch.cat([t - v - r for r, t, v in zip(robots, targets, voices, strict=True)], dim=1)
     assert torch.allclose(mean.residual, left.square().mean(1), rtol=1e-4)
     mean.fit(robots, targets, form="none")
     assert not mean(robots[0][None]).any()
@@ -71,25 +68,23 @@ def test_residual_and_explained_share_are_those_of_forward():
     mean = PriorMean(4)
     explained = mean.fit(robots, targets, voices)
     left = torch.cat(
-        [
-            target - mean(robot[None], voice[None, :, None])[0]
-            for robot, target, voice in zip(robots, targets, voices, strict=True)
-        ],
+        [target - mean(robot[None], voice[None])[0] for robot, target, voice in zip(robots, targets, voices, strict=True)],
         dim=1,
     )
-    whole = torch.cat([target - voice[:, None] for target, voice in zip(targets, voices, strict=True)], dim=1)
+    whole = torch.cat([target - voice for target, voice in zip(targets, voices, strict=True)], dim=1)
     assert torch.allclose(mean.residual, left.square().mean(dim=1), rtol=1e-4)
     assert explained == pytest.approx(1 - float(left.square().sum() / whole.square().sum()), rel=1e-4)
 
 
-@pytest.mark.parametrize("form", ["ridge", "affine", "robot", "none"])
-def test_the_moments_are_those_of_forward(form):
+@pytest.mark.parametrize(("form", "neighbours"), [("ridge", 0), ("affine", 0), ("robot", 0), ("none", 0), ("ridge", 2)])
+def test_the_moments_are_those_of_forward(form, neighbours):
     robots, targets, voices = corpus()
-    mean = PriorMean(4)
+    voices = [voice + torch.randn(4, 9) for voice in voices] if neighbours else voices
+    mean = PriorMean(4, neighbours)
     assert mean.moments is None
     mean.fit(iter(robots), iter(targets), iter(voices), form=form)
     blank = torch.cat([mean(robot[None])[0] for robot in robots], dim=1)
-    y = torch.cat([mean(robot[None], voice[None, :, None])[0] for robot, voice in zip(robots, voices, strict=True)], dim=1)
+    y = torch.cat([mean(robot[None], voice[None])[0] for robot, voice in zip(robots, voices, strict=True)], dim=1)
     x0 = torch.cat(targets, dim=1)
     wanted = torch.stack((x0 * x0, y * y, x0 * y, blank * blank, x0 * blank)).mean(2)
     assert torch.allclose(torch.tensor(mean.moments), wanted, rtol=1e-4, atol=1e-5)
@@ -122,10 +117,46 @@ def test_unfitted_mean_is_the_context_mean_and_dropped_context_is_zero():
     assert not y[0].any() and y[1].any()
 
 
-@pytest.mark.parametrize("lead", [0, 3, 9])
-def test_padding_changes_nothing(lead):
+def test_neighbours_are_the_mean_of_the_context_s_frames_most_alike():
     robots, targets, voices = corpus()
-    mean = PriorMean(4)
+    plain, mean = PriorMean(4), PriorMean(4, 2)
+    contexts = [voice + torch.randn(4, 9) for voice in voices]
+    plain.fit(robots, targets, contexts)
+    mean.fit(robots, targets, contexts)
+    around = torch.cat([t - c.mean(1, keepdim=True) for t, c in zip(targets, contexts, strict=True)], dim=1)
+    explained = (1 - plain.residual / around.square().mean(1)).clamp(min=0)
+    assert explained.max() > 0.1 and torch.allclose(mean.trust, explained.sqrt(), atol=1e-3)
+    said, context, y = plain(robots[0][None])[0], contexts[0], mean(robots[0][None], contexts[0][None])[0]
+    heard = context - context.mean(1, keepdim=True)
+    for frame, made in zip(said.T, y.T, strict=True):
+        alike = [float(F.cosine_similarity(frame * mean.trust, other * mean.trust, dim=0)) for other in heard.T]
+        first, second = sorted(range(9), key=alike.__getitem__)[:-3:-1]
+        assert torch.allclose(made, (context[:, first] + context[:, second]) / 2, atol=1e-5)
+    assert torch.equal(mean(robots[0][None])[0], said)  # without a voice there is none to take frames from
+    one = mean(robots[0][None], context[None, :, :1])[0]
+    assert torch.allclose(one, context[:, :1].expand_as(one), atol=1e-5)
+    turned = mean(robots[0][None], context[None].flip(2))[0]
+    assert torch.allclose(turned, y, atol=1e-5)
+
+
+def test_an_item_without_neighbours_keeps_its_own():
+    robots, targets, voices = corpus()
+    mean = PriorMean(4, 3)
+    mean.fit(robots, targets, voices)
+    robot, context = torch.stack([robots[0]] * 3), torch.randn(3, 4, 5)
+    heard = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5], dtype=torch.bool)
+    y = mean(robot, context, heard)
+    assert torch.allclose(y[1], context[1, :, :2].mean(1, keepdim=True).expand_as(y[1]), atol=1e-5)  # two of three there are
+    assert torch.equal(y[2], mean(robot)[2]) and y.isfinite().all()
+    dropped = mean(robot, context, heard, drop=torch.tensor([True, False, False]))
+    assert torch.equal(dropped[0], mean(robot)[0]) and torch.equal(dropped[1:], y[1:])
+
+
+@pytest.mark.parametrize("neighbours", [0, 4])
+@pytest.mark.parametrize("lead", [0, 3, 9])
+def test_padding_changes_nothing(lead, neighbours):
+    robots, targets, voices = corpus()
+    mean = PriorMean(4, neighbours)
     mean.fit(robots, targets, voices)
     context = torch.randn(1, 4, 6)
     alone = mean(robots[0][None], context)
@@ -141,8 +172,8 @@ def test_fit_says_what_it_accepts():
     mean = PriorMean(4)
     with pytest.raises(ValueError, match=r"\(4, T\) alike, got \(4, 5\) and \(4, 6\)"):
         mean.fit([torch.zeros(4, 5)], [torch.zeros(4, 6)])
-    with pytest.raises(ValueError, match=r"must be \(4,\), got \(4, 1\)"):
-        mean.fit([torch.zeros(4, 5)], [torch.zeros(4, 5)], [torch.zeros(4, 1)])
+    with pytest.raises(ValueError, match=r"must be \(4, T2\), T2 > 0, got \(3, 1\)"):
+        mean.fit([torch.zeros(4, 5)], [torch.zeros(4, 5)], [torch.zeros(3, 1)])
     with pytest.raises(ValueError, match="no frames"):
         mean.fit([], [])
     with pytest.raises(ValueError):

@@ -138,7 +138,7 @@ def test_with_a_fitted_mean_the_network_hears_unit_variance_with_a_voice_and_wit
     kinds = [("residual", True), ("x0", True), ("preconditioned", False)]  # the last hears x_t, as the others do
     for kind, condition in kinds:
         model = Knows(condition=condition)
-        model.mean.fit(robot, x0, context.mean(2) if voice else None, form=mapped)
+        model.mean.fit(robot, x0, context if voice else None, form=mapped)
         estimate = [Estimator(model, prior, target=kind, mapped=mapped, voice=voice, moments=model.mean.moments)
                     for prior in (Bridge(), Mixed(0.5), Gaussian())]  # fmt: skip
         everything, nothing = torch.ones(300, dtype=torch.bool), torch.zeros(300, 40, dtype=torch.bool)
@@ -158,7 +158,7 @@ def test_with_a_fitted_mean_the_network_hears_unit_variance_with_a_voice_and_wit
 
 def test_in_one_batch_each_item_is_scaled_as_it_is_told():
     given, model = batch(6, 9, masked=False), Knows()
-    model.mean.fit(given["robot"], given["x0"], given["context"].mean(2))
+    model.mean.fit(given["robot"], given["x0"], given["context"])
     estimate = Estimator(model, Bridge(), target="v", moments=model.mean.moments)
     inputs = {name: given[name] for name in ("context", "context_mask", "drop")}
     y, t = estimate.mean(given["robot"], given["context"], None, None, given["drop"]), torch.full((6,), 0.8)

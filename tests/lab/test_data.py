@@ -45,8 +45,21 @@ def test_one_corpus_of_several(tmp_path):
     one = data.only("a")
     assert one.table.index.tolist() == [0] and one.table.id.tolist() == ["u1"] and not one.demo
     assert len({data.fingerprint, one.fingerprint, data.only("b").fingerprint}) == 3
-    with pytest.raises(ValueError, match="'c' is not in .*accepted: b, a"):
+    with pytest.raises(ValueError, match="'c' is not in .*accepted: b, a, every, open"):
         data.only("c")
+
+
+def test_corpora_by_their_licences(tmp_path):
+    licences = ["CC BY 4.0", "CC BY-SA 4.0", "CC BY-NC-SA 4.0", "CC0", "public domain"]
+    manifest.write(table("abcde").assign(licence=licences), tmp_path / "manifest.parquet")
+    data = ready(tmp_path)
+    assert data.only("every").table.corpus.tolist() == list("abcde") and data.only("every").name == "every"
+    assert data.only("open").table.corpus.tolist() == ["a", "d", "e"] and data.only("open").name == "open"
+    beside = data.only("open", oneoff=True)
+    assert beside.table.corpus.tolist() == list("adebc") and beside.table.speaker.isna().tolist() == [False] * 3 + [True] * 2
+    manifest.write(table("ab").assign(licence="CC BY-SA 4.0"), tmp_path / "manifest.parquet")
+    with pytest.raises(ValueError, match="'open' is not in"):
+        ready(tmp_path).only("open")
 
 
 def test_other_corpora_beside_one_are_trained_on_without_their_speakers(tmp_path):

@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torchaudio
 
-from rovolad_lib.lab import material, score
+from rovolad_lib.lab import experiment, material, score
 from rovolad_lib.lab.setting import Setting
 from rovolad_lib.speech import manifest
 
@@ -67,3 +68,33 @@ def test_few_and_many_speakers_have_equal_minutes(encoded):
     assert few.keep == [0, 4, 5, 9] and len(many.keep) == 4
     assert table.speaker[many.keep].nunique() == 4 and material.cut(five).keep == five.keep
     assert score.testable(few, "val_seen") == score.testable(many, "val_seen") == list(range(10, 20))
+
+
+def test_copies_are_the_takes_at_other_speeds_in_voices_of_their_own(some):
+    made = material.copied(some, speeds=(0.8, 1.25))
+    table, train, before = made.data.table, some.keep, len(some.data.table)
+    assert len(made.latents) == len(table) == before + 2 * len(train) and made.keep == [*train, *range(before, len(table))]
+    assert set(table.speaker[before:]) == {"a x0.8", "b x0.8", "a x1.25", "b x1.25"}
+    for k, speed in enumerate((0.8, 1.25)):
+        at, i = before + k * len(train) + 3, train[3]
+        person, robot, frame_map = made.latents[at]
+        wave = manifest.wave(table.loc[at], some.data.folder)
+        played = torchaudio.functional.resample(wave, round(100 * speed), 100)
+        wanted = some.autoencoder.encode(score.set_level(played)[None])[0]
+        torch.testing.assert_close(person, wanted, atol=5e-3, rtol=5e-3)
+        assert made.latents.lengths()[at] == person.shape[1] == -(-len(played) // some.autoencoder.hop)
+        assert torch.equal(robot, some.latents[i][1])
+        wanted = [some.latents[i][2][min(int(t * speed), some.latents[i][0].shape[1] - 1)] for t in range(person.shape[1])]
+        assert frame_map.tolist() == wanted
+    assert torch.equal(made.latents[3][0], some.latents[3][0])
+    stamps = {path: path.stat().st_mtime_ns for path in (some.data.folder / "latents").glob("*x0.8*")}
+    again = material.copied(some, speeds=(0.8,))
+    assert torch.equal(again.latents[before][0], made.latents[before][0]) and stamps
+    assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
+
+
+def test_copies_are_learned_from_and_never_scored(some):
+    size = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}
+    model, pairs, _ = experiment.prepare(some, Setting(copies="on", speakers="on"), size)
+    assert len(model.notes["speakers"]) == 6 and len(pairs.keep) == 3 * len(some.keep) and pairs[0]["x0"].isfinite().all()
+    assert len(experiment.prepare(some, Setting(speakers="on"), size)[0].notes["speakers"]) == 2
