@@ -40,22 +40,27 @@ def nearest(heard, others):
 
 
 def spoken(converter, references, texts, *, steps=4, seed=0, **options):
-    """Return {made by: list of waves (S,), one a text}: classical, kNN, one shot, diffusion.
+    """Return {made by: list of waves (S,), one a text}: classical, kNN, prior's mean, one shot, diffusion.
 
-    references: waves (S,) at 16 kHz of one voice, 6 s or so each; texts: list of (language, text); options: of the converter,
-    which hears the first reference alone. Classical matches mean and deviation of the robot's latents to all of them, kNN takes
-    their frames nearest to these; for both the robot speaks at the voice's pitch.
+    references: waves (S,) at 16 kHz of one voice, 6 s or so each; texts: list of (language, text); options: of the converter.
+    Classical matches mean and deviation of the robot's latents to those of the references, kNN takes their frames nearest to
+    these; for both the robot speaks at the voice's pitch. The prior's mean is where the diffusion of a robot prior starts.
     """
     codec, f0 = converter.autoencoder, median_f0(torch.cat(references)) or ROBOT_F0
     target = torch.cat(encode_waves(codec, references), dim=1)
     moved = matched(encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts]), target)
 
     def converted(steps):
-        return [converter(text, references[0], language, steps=steps, seed=seed, **options) for language, text in texts]
+        return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
+
+    heard, plain = converter.voice(references)[None], encode_waves(codec, [robot.say(text, language) for language, text in texts])
+    with torch.no_grad():
+        means = [converter.denoiser.mean(z[None], heard)[0] for z in plain]
 
     return {
         "classical": decode_latents(codec, moved),
         "kNN": decode_latents(codec, [neighbours(z, target) for z in moved]),
+        "prior's mean": decode_latents(codec, means),
         "one shot": converted(1),
         "diffusion": converted(steps),
     }

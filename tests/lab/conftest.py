@@ -5,6 +5,7 @@ import pandas
 import pytest
 import torch
 
+from rovolad_lib import convert
 from rovolad_lib.lab import experiment
 from rovolad_lib.lab.data import Data
 from rovolad_lib.speech.audio import save
@@ -23,6 +24,12 @@ def _row(folder, i, speaker, text, split):
     files = {"path": f"{i}.wav", "robot_path": f"r{i}.wav", "align_path": f"{i}.npy"}
     times = {"start": 0.0, "end": samples / 16000, "duration": samples / 16000}
     return said | files | times | {"corpus": "words", "source": "s", "licence": "l", "robot_method": "espeak"}
+
+
+@pytest.fixture(autouse=True)
+def no_shipped_voices(monkeypatch, tmp_path):
+    """Let no voice be shipped: those there are belong to the shipped autoencoder, not to the tests'."""
+    monkeypatch.setattr(convert, "VOICES", tmp_path / "no voices.safetensors")
 
 
 @pytest.fixture(scope="package")

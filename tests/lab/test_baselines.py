@@ -31,14 +31,20 @@ def test_the_nearest_voice_is_that_of_the_most_similar_embeddings():
 
 def test_the_ways_of_speaking(codec, denoiser):
     converter = Converter(codec, denoiser(prior="robot"))
-    heard, texts = [robot.say("One two three four.", f0=200.0)], [("en", "Five, six."), ("de", "Ja, gut.")]
+    heard, texts = [robot.say(f"One two {x}.", f0=200.0) for x in ("three", "ten")], [("en", "Five, six."), ("de", "Ja, gut.")]
     made = baselines.spoken(converter, heard, texts, steps=2, seed=3)
-    assert list(made) == ["classical", "kNN", "one shot", "diffusion"] and {len(waves) for waves in made.values()} == {2}
-    assert torch.equal(made["diffusion"][1], converter("Ja, gut.", heard[0], "de", steps=2, seed=3))
-    assert torch.equal(made["one shot"][0], converter("Five, six.", heard[0], steps=1, seed=3))
+    assert list(made) == ["classical", "kNN", "prior's mean", "one shot", "diffusion"] and {
+        len(waves) for waves in made.values()
+    } == {2}
+    assert torch.equal(made["diffusion"][1], converter("Ja, gut.", heard, "de", steps=2, seed=3))
+    assert torch.equal(made["one shot"][0], converter("Five, six.", heard, steps=1, seed=3))
     target = torch.cat(encode_waves(codec, heard), dim=1)
-    said = [robot.say(text, language, f0=median_f0(heard[0])) for language, text in texts]  # at the voice's pitch
+    said = [robot.say(text, language, f0=median_f0(torch.cat(heard))) for language, text in texts]  # at the voice's pitch
     moved = baselines.matched(encode_waves(codec, said), target)
     for wave, wanted in zip(made["classical"], decode_latents(codec, moved), strict=True):
         assert torch.equal(wave, wanted)
     assert not torch.equal(made["classical"][0], made["kNN"][0])
+    plain = encode_waves(codec, [robot.say(text, language) for language, text in texts])
+    means = [converter.denoiser.mean(z[None], converter.voice(heard)[None])[0].detach() for z in plain]
+    for wave, wanted in zip(made["prior's mean"], decode_latents(codec, means), strict=True):
+        assert torch.equal(wave, wanted)

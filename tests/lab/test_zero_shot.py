@@ -10,7 +10,7 @@ from rovolad_lib.metrics.judges import Judge
 from rovolad_lib.speech import robot
 from rovolad_lib.speech.audio import save
 
-MAKERS = ["person", "autoencoder", "robot", "classical", "kNN", "one shot", "diffusion"]
+MAKERS = ["person", "autoencoder", "robot", "classical", "kNN", "prior's mean", "one shot", "diffusion"]
 
 
 def test_one_command_scores_a_folder(tmp_path, capsys):
@@ -25,13 +25,13 @@ def test_one_command_scores_a_folder(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "without the nearest training speaker: no " in said and "Spearman of both verifiers: makers" in said
     table = pandas.read_csv(tmp_path / "table.csv")
-    assert list(table.voice.unique()) == ["high", "low", "all"] and list(table.made_by[:7]) == MAKERS
+    assert list(table.voice.unique()) == ["high", "low", "all"] and list(table.made_by[:8]) == MAKERS
     overall = table[table.voice == "all"].set_index("made_by")
     assert overall.similarity["autoencoder"] > overall.similarity["robot"] and overall.f0_error["classical"] < 1
     assert overall.f0_error["robot"] > 3 and overall.way_percent["autoencoder"] == pytest.approx(100)
     (record,) = records.load("zero_shot", tmp_path).to_dict("records")
     assert record["metrics.similarity.robot"] == pytest.approx(overall.similarity["robot"])
-    assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 21
+    assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 24
     shown = zero_shot.kept(tmp_path)
     assert list(shown.made_by) == list(table.made_by) and shown.similarity.tolist() == pytest.approx(table.similarity.tolist())
     assert "judge of speaker" in record["units.judge_similarity.model"] and len(record["data.voices"]) == 2
