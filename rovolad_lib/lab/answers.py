@@ -23,7 +23,9 @@ def of_corpus(study, results, record):
     rehearsal = held["data.demo"].astype(bool) | (held["parameters.preset"] == "smoke")
     held = held[rehearsal == (record["data"]["demo"] or record["parameters"]["preset"] == "smoke")]
     main = held["parameters.corpus"].mode()[0]
-    return held[held["parameters.corpus"] == corpus], results / f"{study}{'' if corpus == main else '_' + corpus}.png"
+    held = held[held["parameters.corpus"] == corpus]
+    curves = held.columns[held.columns.str.startswith("curve.") & held.isna().all()]  # other corpora have them
+    return held.drop(columns=curves), results / f"{study}{'' if corpus == main else '_' + corpus}.png"
 
 
 def whole(frame):
@@ -148,7 +150,8 @@ def best_steps(frame, variant, metric="frechet"):
 
 def reached(frame, metric="frechet"):
     """Return {variant: text}: the fewest steps, seed by seed, at which a headline reaches the Gaussian's score at 50 steps."""
-    goal, found = over_seeds(frame, f"curve.50.{metric}").get("gaussian"), {}
+    column = f"curve.50.{metric}"
+    goal, found = over_seeds(frame, column).get("gaussian") if column in frame else None, {}
     for variant in HEADLINES if goal is not None else ():
         runs = frame[frame["parameters.variant"] == variant].set_index("parameters.seed")
         fewest = [
@@ -230,7 +233,7 @@ def of_priors(frame, every, anchors, metric="frechet"):
         "fewest steps that reach the gaussian's 50": _listed(reached(frame, metric)),
         "training steps that reach the gaussian's score": _listed(updates(every, metric)),
     }
-    if {"robot", "gaussian"} <= set(at):
+    if {"robot", "gaussian"} <= set(at) and f"curve.{steps}.{metric}" in frame:
         n = best_steps(frame, "gaussian", metric)
         robot, other = (over_seeds(frame, f"curve.{k}.{metric}")[v] for k, v in ((steps, "robot"), (n, "gaussian")))
         lines[f"the robot's {steps} steps beside the gaussian's best"] = against(robot, other, "robot", f"gaussian at {n}")
