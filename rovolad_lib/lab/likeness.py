@@ -12,7 +12,7 @@ from rovolad_lib.metrics.intervals import interval
 from rovolad_lib.metrics.pitch import median_f0, semitones
 
 REAL = ("person", "autoencoder", "nearest voice")  # recordings: they say no texts of ours
-MEANS = ("right_minus_wrong", "judge_similarity", "recognised", "dnsmos")
+MEANS = ("right_minus_wrong", "judge_similarity", "recognised", "gate_accepts", "gate_refuses", "dnsmos")
 
 
 def cells(made, held, verify):

@@ -25,10 +25,12 @@ from rovolad_lib.lab.paths import DATA, MODELS, RESULTS, RUNS, folder
 from rovolad_lib.metrics import artefacts, describe, speaker, words
 from rovolad_lib.metrics.judges import Judge
 from rovolad_lib.speech import manifest, robot
+from rovolad_lib.speech.align import align
 
 OPINIONS = 20  # clips a maker that DNSMOS hears
 UNIT = {"similarity": "zero_shot_similarity", "eer": "passes"}  # their names in metrics.UNITS
-SCORES = ("similarity", "way_percent", "right_minus_wrong", "eer", "judge_similarity", "f0_error", "recognised", "dnsmos")
+SCORES = ("similarity", "way_percent", "right_minus_wrong", "eer", "judge_similarity", "f0_error", "recognised",
+          "gate_accepts", "gate_refuses", "dnsmos")  # fmt: skip
 
 
 def judge(path=None):
@@ -63,7 +65,8 @@ def evaluate(converter, voices, texts, second, *, data=None, steps=4, seed=0, **
     """
     codec, join = converter.autoencoder, partial(speaker.join, least_s=recorded.LEAST_S)
     heard, held = ({name: join(voice[half]) for name, voice in voices.items()} for half in (0, 1))
-    robots = recode(codec, [robot.say(text, language) for language, text in texts])
+    plain = [robot.say(text, language) for language, text in texts]
+    robots = recode(codec, plain)
     parts, made, said = recorded.groups(robots), {(name, "person"): waves for name, waves in heard.items()}, {}
     made |= {(name, "autoencoder"): recode(codec, waves) for name, waves in heard.items()}
     for name, (other, waves) in nearest(heard, data).items():
@@ -76,7 +79,10 @@ def evaluate(converter, voices, texts, second, *, data=None, steps=4, seed=0, **
         made[key] = [speaker.join([waves[k] for k in part], math.inf)[0] for part in parts]
     frame = likeness.cells(made, held, (speaker.embed, lambda waves: second.predict(waves).features))
     keys = list(zip(frame.voice, frame.made_by, frame.group, strict=True))
-    for score, found in (("recognised", recognised(said, texts, parts)), ("dnsmos", opinions(made))):
+    accepts, refuses = gated(said, plain, texts, parts)
+    scores = {"recognised": recognised(said, texts, parts), "gate_accepts": accepts, "gate_refuses": refuses}
+    scores["dnsmos"] = opinions(made)
+    for score, found in scores.items():
         if found:
             frame[score] = [found.get(key, math.nan) for key in keys]
     return frame
@@ -98,6 +104,28 @@ def recognised(said, texts, parts):
             if hits := [hit[k] for k in part if k in hit]:
                 right[(*key, group)] = sum(hits) / len(hits)
     return right
+
+
+def gated(said, robots, texts, parts):
+    """Return two {(voice, maker, group): share}: clips that the quality gate of the data accepts beside the robot saying the same
+    text, and those that it refuses beside the robot saying the next text of the language; none of a text that is the only one.
+    """
+    others = {}
+    for language in {language for language, _ in texts}:
+        own = [k for k, (of, _) in enumerate(texts) if of == language]
+        others |= dict(zip(own, own[1:] + own[:1], strict=True)) if len(own) > 1 else {}
+    accepts, refuses, poor = {}, {}, {}
+    for key, waves in tqdm(said.items(), desc="gate", mininterval=2.0):
+        if id(waves) not in poor:
+            poor[id(waves)] = [
+                [j is not None and align(wave, robots[j]).verdict.startswith("poor") for j in (k, others.get(k))]
+                for k, wave in enumerate(waves)
+            ]
+        for group, part in enumerate(parts):
+            accepts[*key, group] = sum(not poor[id(waves)][k][0] for k in part) / len(part)
+            if told := [poor[id(waves)][k][1] for k in part if k in others]:
+                refuses[*key, group] = sum(told) / len(told)
+    return accepts, refuses
 
 
 def opinions(made):

@@ -48,6 +48,8 @@ UNITS = {
     "right_minus_wrong": Unit("cosine, difference to other voices", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
     "passes": Unit("share of clips, .5 passes as the person", "higher", "Resemblyzer, clips joined to 6 s", "resemblyzer"),
     "judge_similarity": Unit("cosine, -1 to 1", "higher", "judge of speakers"),
+    "gate_accepts": Unit("share of clips", "higher", "alignment with the robot saying the same text"),
+    "gate_refuses": Unit("share of clips", "higher", "alignment with the robot saying another text"),
     "f0_error": Unit("semitones, median", "lower", "median F0, normalised autocorrelation"),
 }
 

@@ -18,7 +18,8 @@ def test_one_command_scores_a_folder(tmp_path, capsys):
     for name, f0 in (("low", 90.0), ("high", 200.0)):
         for k, text in enumerate(("The weather is fine today.", "I have no time at all.")):
             save(tmp_path / f"voices/{name}_{k}.wav", robot.say(text, f0=f0))
-    (tmp_path / "texts.txt").write_text("A cat sat down.\nWe go home now.\n", encoding="utf-8")
+    texts = "The kettle is hot, so pour the tea.\nSeven yellow birds sat on the fence.\n"
+    (tmp_path / "texts.txt").write_text(texts, encoding="utf-8")
     where = {"--voices": tmp_path / "voices", "--texts": tmp_path / "texts.txt", "--data": tmp_path, "--results": tmp_path}
     arguments = [str(word) for pair in where.items() for word in pair] + ["--steps", "2", "--pitch", "reference", "--out"]
     assert zero_shot.main([*arguments, str(tmp_path / "table.csv")]) == 0
@@ -27,8 +28,10 @@ def test_one_command_scores_a_folder(tmp_path, capsys):
     table = pandas.read_csv(tmp_path / "table.csv")
     assert list(table.voice.unique()) == ["high", "low", "all"] and list(table.made_by[:8]) == MAKERS
     overall = table[table.voice == "all"].set_index("made_by")
-    assert overall.similarity["autoencoder"] > overall.similarity["robot"] and overall.f0_error["classical"] < 1
+    assert overall.similarity["autoencoder"] > overall.similarity["robot"] and overall.f0_error["classical"] < 2
     assert overall.f0_error["robot"] > 3 and overall.way_percent["autoencoder"] == pytest.approx(100)
+    assert overall.gate_accepts["robot"] == 1 and overall.gate_refuses["robot"] == 1
+    assert overall.gate_accepts[["diffusion", "kNN"]].between(0, 1).all()
     (record,) = records.load("zero_shot", tmp_path).to_dict("records")
     assert record["metrics.similarity.robot"] == pytest.approx(overall.similarity["robot"])
     assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 24
