@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.recorded": {"rovolad_lib.speech"},
     "rovolad_lib.lab.score": {"rovolad_lib"},
     "rovolad_lib.lab.setting": {"rovolad_lib"},
+    "rovolad_lib.lab.shipping": {"rovolad_lib"},
     "rovolad_lib.lab.studio": {"rovolad_lib"},
     "rovolad_lib.lab.sweep": {"rovolad_lib.speech"},
     "rovolad_lib.lab.zero_shot": {"rovolad_lib"},

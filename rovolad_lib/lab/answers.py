@@ -106,6 +106,7 @@ FIRST = ("first", "first_gaussian")
 RIGHT = tuple(("robot", other) for other in ("first", "gaussian")) + tuple(
     ("robot_x0", other) for other in ("first", "gaussian", "gaussian_x0", "control_x0", "one_shot")
 )
+SHORT = (("robot_x0", "gaussian_x0"), ("robot_only", "gaussian"), ("robot", "gaussian"), FIRST)  # of shorter trainings
 
 
 def ratios(frame, metric, pairs=RIGHT):
@@ -237,6 +238,8 @@ def of_priors(frame, every, anchors, metric="frechet"):
         n = best_steps(frame, "gaussian", metric)
         robot, other = (over_seeds(frame, f"curve.{k}.{metric}")[v] for k, v in ((steps, "robot"), (n, "gaussian")))
         lines[f"the robot's {steps} steps beside the gaussian's best"] = against(robot, other, "robot", f"gaussian at {n}")
+    for budget in sorted(b for b in every["parameters.budget"].unique() if b < 1):
+        lines[f"at {budget:g} times the training steps"] = ratios(every[every["parameters.budget"] == budget], metric, SHORT)
     longest = every[every["parameters.budget"] == every["parameters.budget"].max()]
     if longest["parameters.budget"].max() > 1:
         named = f"at {longest['parameters.budget'].max():g} times the training steps"

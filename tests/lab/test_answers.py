@@ -86,24 +86,28 @@ def test_every_ratio_of_the_report_comes_from_the_committed_records(corpus):
     held, _ = answers.of_corpus("ablation_prior", RESULTS, one)
     frame, every = (measure.runs(held, 4, False, budget) for budget in (1.0, None))
     _, lines = answers.of_priors(frame, every, pandas.DataFrame())
-    wanted = set(frame["run_id"])
+    wanted = set(frame["run_id"]) | set(every[every["parameters.budget"] != 1]["run_id"])
     runs = {
-        (r["parameters"]["variant"], r["parameters"]["seed"]): r for r in committed("ablation_prior") if r["run_id"] in wanted
-    }
+        (r["parameters"].get("budget", 1.0), r["parameters"]["variant"], r["parameters"]["seed"]): r
+        for r in committed("ablation_prior") if r["run_id"] in wanted
+    }  # fmt: skip
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
     found = [
-        (line, *pair) for line in lines if not re.match("at .* times|both|the robot's", line)
+        (line, *pair) for line in lines if not re.match("both|the robot's", line)
         for pair in re.findall(r"(\w+) / (\w+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", line)
     ]  # fmt: skip
     for line, one, two, *figures in found:
-        scores = {k: r["curve"]["50"] if "50 steps" in line else r["metrics"] for k, r in runs.items() if k[0] in (one, two)}
+        told, at_50 = re.match("at ([0-9.]+) times", line), re.search("50 steps|sampled in 50", line)
+        budget = float(told[1]) if told else 1.0
+        own = {k[1:]: r for k, r in runs.items() if k[0] == budget and k[1] in (one, two)}
+        scores = {k: r["curve"]["50"] if at_50 else r["metrics"] for k, r in own.items()}
         seeds = [s for v, s in scores if v == one and (two, s) in scores]
         logs = numpy.log([scores[one, s]["frechet"] / scores[two, s]["frechet"] for s in seeds])
         half = {2: 12.7062, 3: T}[len(seeds)] * logs.std(ddof=1) / math.sqrt(len(seeds))
         expected = numpy.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
         assert numpy.array(figures, float) == pytest.approx(expected, abs=0.0051, rel=1e-4), (line, one, two)
         assert line in page
-    assert found or len({v for v, _ in runs} & set(HEADLINES)) < 2
+    assert found or len({v for _, v, _ in runs} & set(HEADLINES)) < 2
 
 
 def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
