@@ -20,7 +20,7 @@ from rovolad_lib.speech.audio import SAMPLE_RATE, save, set_level
 from rovolad_lib.speech.batches import pad
 
 MODELS = SHIPPED.parent
-DEFAULT = MODELS / "denoiser_mls.safetensors"
+DEFAULT = MODELS / "denoiser_every.safetensors"
 VOICES = MODELS / "voices.safetensors"
 ROBOT_F0 = 110.0  # Hz, what the denoisers were trained on
 CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
