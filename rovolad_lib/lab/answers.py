@@ -243,7 +243,7 @@ def of_priors(frame, every, anchors, metric="frechet"):
     longest = every[every["parameters.budget"] == every["parameters.budget"].max()]
     if longest["parameters.budget"].max() > 1:
         named = f"at {longest['parameters.budget'].max():g} times the training steps"
-        lines[named] = ratios(longest, metric, (*RIGHT, FIRST))
+        lines[named] = f"{ranking(over_seeds(longest, f'metrics.{metric}'))}; {ratios(longest, metric, (*RIGHT, FIRST))}"
         lines[f"{named}, sampled in 50"] = ratios(longest, f"curve.50.{metric}", (*RIGHT, FIRST))
     if len(anchors):
         real = anchors.loc["ground truth"]
