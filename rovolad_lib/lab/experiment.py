@@ -10,9 +10,8 @@ from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.convert import BOTH, prior_of, priors_of
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
-from rovolad_lib.lab import material, presets, records, score
+from rovolad_lib.lab import material, presets, records, runs, score
 from rovolad_lib.lab.data import Data
-from rovolad_lib.lab.paths import RUNS
 from rovolad_lib.lab.setting import LATER, Setting
 from rovolad_lib.speech import latents
 from rovolad_lib.speech.pairs import Pairs, beside
@@ -187,12 +186,13 @@ def experiment(study, encoded, chosen, p, results, device, further=None, heard=N
     """
     parameters = decides(p, encoded.data, encoded.autoencoder, True, **chosen)
     trains = {name: value for name, value in parameters.items() if name not in SCORING or name not in chosen}
-    run_id, run = (records.run_id(study, k, encoded.data.fingerprint, recipe()) for k in (parameters, trains))
+    run_id = records.run_id(study, parameters, encoded.data.fingerprint, recipe())
     setting = Setting(**{k: v for k, v in parameters.items() if k in Setting.__dataclass_fields__})
     encoded = material.under(encoded, setting)
     length = None if setting.mask == "on" else longest(encoded)
     rows = score.testable(encoded, "val_seen")[: 12 if p.preset == "smoke" else 400]
-    model, fitted = fit(encoded, setting, p.preset, RUNS / study / run, p.seed, device, length, p.force, True)
+    run = runs.begin(study, trains, encoded.data.fingerprint, recipe())
+    model, fitted = fit(encoded, setting, p.preset, run, p.seed, device, length, p.force, True)
     model, heard = model.cpu(), heard or score.panel(encoded, p.preset, results / "models")
     options = {name: parameters[name] for name in SCORING if name in parameters}
     waves = score.speak(encoded, model, rows, seed=p.seed, references=min(3, setting.references), **options)

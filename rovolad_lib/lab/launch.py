@@ -17,9 +17,9 @@ from accelerate import PartialState
 
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.files import printable
-from rovolad_lib.lab import experiment, params, records
+from rovolad_lib.lab import experiment, params, runs
 from rovolad_lib.lab.data import ready
-from rovolad_lib.lab.paths import ROOT, RUNS
+from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.lab.setting import Setting
 
 NOTEBOOK = ROOT / "notebooks" / "02_train_latent_diffusion.ipynb"
@@ -29,7 +29,7 @@ def run_of(p, data, autoencoder):
     """Return the folder of the training that a notebook's parameters ask for, however it is heard afterwards."""
     decides = experiment.decides(p, data, autoencoder)
     trains = {name: value for name, value in decides.items() if name not in ("steps", "guidance")}
-    return RUNS / "latent_diffusion" / records.run_id("denoiser", trains, data.fingerprint, experiment.recipe())
+    return runs.begin("latent_diffusion", trains, data.fingerprint, experiment.recipe())
 
 
 def setting_of(p):
@@ -46,7 +46,7 @@ def train(p, run=None, **further):
     with PartialState(cpu=device == "cpu").main_process_first():  # data and latents are made once
         data, autoencoder = ready(p.data, p.corpora).only(p.corpus), Autoencoder.load()
         encoded = experiment.encode(data, autoencoder)
-    run = run or run_of(p, data, autoencoder)
+        run = run or run_of(p, data, autoencoder)
     return experiment.fit(encoded, setting_of(p), p.preset, run, p.seed, device, force=p.force, **further)[1], run
 
 

@@ -26,9 +26,13 @@ def run_id(study, parameters, fingerprint, recipe):
     study: str; parameters: dict, of which those in NO_EFFECT are left out; fingerprint: str, of the data;
     recipe: dict package -> RECIPE integer of the code that the run uses.
     """
-    deciding = {name: value for name, value in parameters.items() if name not in NO_EFFECT}
-    text = json.dumps(_plain([study, deciding, fingerprint, recipe]), sort_keys=True, separators=(",", ":"))
+    text = json.dumps([study, deciding(parameters), fingerprint, _plain(recipe)], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def deciding(parameters):
+    """Return the parameters that decide a run's numbers, name -> value as JSON knows it: all but those in NO_EFFECT."""
+    return {name: _plain(value) for name, value in parameters.items() if name not in NO_EFFECT}
 
 
 def where(results, demo_or_smoke):

@@ -9,7 +9,7 @@ import torch
 from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter, padding, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
-from rovolad_lib.lab import experiment, records, score
+from rovolad_lib.lab import experiment, records, runs, score
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.paths import RESULTS
 
@@ -135,7 +135,7 @@ def test_a_later_field_counts_where_it_is_no_default(encoded):
 
 
 def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     record, waves = experiment.experiment("padding", encoded, {"pad": "even"}, asked(pad="all"), tmp_path / "results", "cpu")
     assert record["parameters"]["pad"] == "even" and record["steps"] == 20 and record["data"]["clips"] == len(waves) == 10
     assert list(record["metrics"]) == ["mel_distance"] and record["units"]["mel_distance"]["unit"] == "nat"
@@ -150,7 +150,7 @@ def test_an_experiment_is_trained_scored_and_recorded(encoded, tmp_path, monkeyp
 
 
 def test_an_experiment_that_cannot_be_scored_is_not_trained(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     table = encoded.data.table.replace({"split": {"val_seen": "test_seen"}})
     with pytest.raises(ValueError, match="words has no speaker with two texts in val_seen"):
         experiment.experiment("padding", replace(encoded, data=replace(encoded.data, table=table)), {}, asked(), tmp_path, "cpu")
@@ -247,7 +247,7 @@ def test_noise_means_the_same_on_every_kind_of_path(kind):
 
 @pytest.mark.parametrize("context", ["cross", "none"])
 def test_a_network_can_learn_without_references(encoded, tmp_path, monkeypatch, context):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     record, waves = experiment.experiment("none", encoded, {"references": 0, "context": context}, asked(), tmp_path, "cpu")
     assert record["steps"] == 20 and len(waves) == 10 and all(wave.isfinite().all() for wave in waves)
     model, _ = experiment.fit(encoded, experiment.Setting(references=0), "smoke", tmp_path / "again")
@@ -257,7 +257,7 @@ def test_a_network_can_learn_without_references(encoded, tmp_path, monkeypatch, 
 
 
 def test_one_network_is_heard_under_every_guidance(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     p, made = asked(sampler="ddim", steps=2), {}
     for guidance in (1.0, 3.0):
         given = ("guidance", encoded, {"guidance": guidance}, p, tmp_path / "results", "cpu")

@@ -2,12 +2,12 @@
 
 import pandas
 
-from rovolad_lib.lab import experiment, guides
+from rovolad_lib.lab import experiment, guides, runs
 from rovolad_lib.lab.params import Parameters
 
 
 def test_guides_are_heard_of_one_network_and_of_none_that_never_lost_its_voice(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     few = {k: guides.GUIDES[k] for k in ("1", "3", "3 rescaled")}
     monkeypatch.setattr(guides, "GUIDES", few)
     p, found = Parameters(preset="smoke", seed=0, force=False, steps=1), {}

@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from rovolad_lib.lab import experiment, measure, records, score
+from rovolad_lib.lab import experiment, measure, records, runs, score
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.metrics import judges, signal
 from rovolad_lib.speech import manifest
@@ -80,7 +80,7 @@ def test_what_training_knew(encoded):
 
 
 def test_a_portrait_is_part_of_the_record(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(measure, "STEPS", (1, 2))
     p = Parameters(preset="smoke", seed=0, force=False, steps=2)
     chosen = {"prior": "both", "variant": "both", "steps": 2}
@@ -101,7 +101,7 @@ def test_a_portrait_is_part_of_the_record(encoded, tmp_path, monkeypatch):
 
 
 def test_the_regressor_is_heard_at_one_step(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     p = Parameters(preset="smoke", seed=0, force=False, steps=1)
     record, _ = experiment.experiment("prior", encoded, {"times": "start"}, p, tmp_path, "cpu", measure.Portrait())
     assert list(record["curve"]) == ["1"]

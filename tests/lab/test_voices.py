@@ -8,13 +8,13 @@ import pandas
 import torch
 
 from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.lab import experiment, score, voices
+from rovolad_lib.lab import experiment, runs, score, voices
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.speech import manifest
 
 
 def test_scores_by_references_and_costs_are_part_of_the_record(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     p = Parameters(preset="smoke", seed=0, force=False, steps=1)
     record, _ = experiment.experiment("context", encoded, {"context": "cross"}, p, tmp_path, "cpu", voices.ByReferences("smoke"))
     assert list(record["references"]) == ["1", "2", "4", "8"]

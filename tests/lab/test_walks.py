@@ -5,12 +5,12 @@ import pytest
 
 from rovolad_lib.convert import priors_of
 from rovolad_lib.diffusion import samplers
-from rovolad_lib.lab import experiment, walks
+from rovolad_lib.lab import experiment, runs, walks
 from rovolad_lib.lab.params import Parameters
 
 
 def test_all_walks_of_a_network_are_scored(encoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runs, "RUNS", tmp_path / "runs")
     p = Parameters(preset="smoke", seed=0, force=False, steps=1)
     record, _ = experiment.experiment("sampler", encoded, {"prior": "robot"}, p, tmp_path, "cpu", walks.Walked((1, 4)))
     wanted = {f"{name}, {n}, {s}" for name in walks.WALKS["robot"] for n, s in
