@@ -24,7 +24,7 @@ from data_prep.corpora.demo import demo as demo_reader
 from data_prep.corpora.find import KNOWN, Source, find
 from data_prep.robot_twin import safe
 from data_prep.tables import summary  # noqa: F401 - read from here too
-from rovolad_lib.files import MARK, printable, remove_partial
+from rovolad_lib.files import MARK, alone, printable, remove_partial
 from rovolad_lib.lab import paths
 from rovolad_lib.speech import audio, manifest
 
@@ -38,7 +38,7 @@ def combine(
 ):  # fmt: skip
     """Read the corpora, write both audio folders, data/manifest.parquet, data/quarantine.csv and data/summary.csv.
 
-    corpora, subset, supervision: as `find`; data: folder to write, the repository's by default, one run at a time;
+    corpora, subset, supervision: as `find`; data: folder to write, the repository's by default, where a second run waits;
     workers: processes; demo: build the demo corpus, alone unless corpora is given; limit: utterances read of each
     corpus; force: make again what an earlier run made of the same recording and text; scheduler: address of a Dask
     cluster that is to do the work; rates: factors of the robot's rate to make as well; sample_rate: Hz of the persons'
@@ -62,10 +62,11 @@ def combine(
         total += sum(1 for _ in tqdm(islice(source.read(), limit), f"reading {source.name}", leave=False, delay=2))
     connect = partial(executors.cluster, scheduler) if scheduler else partial(executors.processes, workers)
     options = {"rates": tuple(rate for rate in dict.fromkeys(rates) if rate != 1), "sample_rate": sample_rate}
-    cut = _cut(sources, limit, data, options, found := Counter(), made := [])
-    _make(cut, total, force, connect)
-    table = tables.write(made, found, data, sample_rate)
-    _tidy(data, made, [] if limit or subset or supervision else sources)
+    with alone(data, "combined"):
+        cut = _cut(sources, limit, data, options, found := Counter(), made := [])
+        _make(cut, total, force, connect)
+        table = tables.write(made, found, data, sample_rate)
+        _tidy(data, made, [] if limit or subset or supervision else sources)
     return table
 
 
@@ -129,7 +130,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="Turn corpora on disk into the audio folders and the manifest.")
     add = parser.add_argument
     add("--corpora", help="folder of corpora; default: the official folder names in the repository")
-    add("--data", help=f"folder to write, one run at a time; default {paths.DATA}")
+    add("--data", help=f"folder to write, where a second run waits; default {paths.DATA}")
     add("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     add("--scheduler", metavar="ADDRESS", help="do the work on the Dask cluster of this scheduler, such as "
         "tcp://10.0.0.1:8786, whose workers (one thread each) see the folders under the same names")  # fmt: skip

@@ -1,40 +1,15 @@
-"""A run's folder: one owner at a time, two checkpoints of which a damaged one is passed over, and averages kept on the way."""
+"""A run's folder: two checkpoints of which a damaged one is passed over, and averages kept on the way."""
 
-import json
 import os
-import time
-from contextlib import contextmanager
 from io import BytesIO
 
 import pandas as pd
 import torch
-from filelock import FileLock, Timeout
 from safetensors.torch import save
 
 from rovolad_lib.files import replacing
 
 NEWEST, BEFORE = "checkpoint.pt", "checkpoint_before.pt"  # the two that are kept
-
-
-@contextmanager
-def alone(run):
-    """Hold a training's folder; who comes second waits, and says for whom. A process that dies lets go of it."""
-    run.mkdir(parents=True, exist_ok=True)
-    owner = run / "owner.json"
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
-        print(f"{run} is being trained by {who}: waiting until that is done")
-        lock.acquire()
-    try:
-        with replacing(owner) as file:
-            file.write_text(json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}), encoding="utf-8")
-        yield
-    finally:
-        owner.unlink(missing_ok=True)
-        lock.release()
 
 
 def remove(run):

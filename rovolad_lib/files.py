@@ -1,14 +1,17 @@
-"""Files that are never half-written, and damaged ones that are named."""
+"""Files that are never half-written, damaged ones that are named, and folders with one owner at a time."""
 
 import errno
 import hashlib
+import json
 import os
 import re
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
 MARK = ".part"  # in the name of a file that is being written
@@ -43,6 +46,26 @@ def replacing(path):
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(folder, work):
+    """Hold a folder for some work, such as "trained"; who comes second waits, and says for whom. A process that dies lets go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner, lock = folder / "owner.json", FileLock(folder / f".{work}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+        print(f"{folder} is being {work} by {who}: waiting until that is done")
+        lock.acquire()
+    try:
+        with replacing(owner) as file:
+            file.write_text(json.dumps({"process": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}), encoding="utf-8")
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 @contextmanager

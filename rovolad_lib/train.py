@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from rovolad_lib import checkpoints
 from rovolad_lib.diffusion.schedules import check
-from rovolad_lib.files import replacing
+from rovolad_lib.files import alone, replacing
 
 RECIPE = 1
 SMOOTH = 20  # steps averaged in a row of the log
@@ -43,7 +43,7 @@ def fit(model, step, batches, run, **options):
     finished run.
     """
     first = PartialState(cpu=str(options.get("device", "cpu")) == "cpu").is_main_process
-    with checkpoints.alone(Path(run)) if first else nullcontext():
+    with alone(Path(run), "trained") if first else nullcontext():
         return _fit(model, step, batches, Path(run), **options)
 
 

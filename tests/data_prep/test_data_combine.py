@@ -125,6 +125,18 @@ def test_the_command_in_two_processes_makes_the_same_files_as_one(combined, corp
     assert done.stdout.split()[:6] == "found kept quarantined hours minutes speakers".split()
 
 
+def test_of_two_commands_at_once_the_second_waits_and_finds_all_made(combined, corpora, tmp_path):
+    command = [sys.executable, data_combine.__file__, "--corpora", corpora, "--data", tmp_path / "data", "--workers=1"]
+    look = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    both = [subprocess.Popen(command, **look) for _ in range(2)]
+    (out, error), (other, silent) = (process.communicate(timeout=300) for process in both)
+    assert [process.returncode for process in both] == [0, 0], error + silent
+    assert sum(f"{tmp_path / 'data'} is being combined by " in said for said in (out, other)) == 1
+    assert sum(" h made at " in said for said in (error, silent)) == 1
+    assert hashes(tmp_path / "data") == hashes(combined[0])
+    assert not (tmp_path / "data" / "owner.json").exists()
+
+
 def test_what_is_shown_is_counted(combined):
     data, table, kept, quarantine = combined
     assert table.loc["gigaspeech", ["speakers", "source"]].tolist() == [0, "GigaSpeech"]
