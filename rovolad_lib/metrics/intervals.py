@@ -20,6 +20,15 @@ def interval(scores):
     return numpy.percentile(bootstrap(scores, n_boot=2000, seed=0), [2.5, 97.5]).tolist()
 
 
+def of_mean(values):
+    """Return (low, high), Student's 95 % interval of the mean of (n,) figures of n seeds, nan of one."""
+    values = numpy.asarray(values, dtype=float)
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = STUDENT[len(values) - 2] * values.std(ddof=1) / math.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
 def wilson(hits, total):
     """Return (low, high), the 95 % interval of a share of `hits` in `total`; (0, 1) of none. source: Wilson 1927."""
     if not total:

@@ -17,6 +17,12 @@ def test_a_ratio_is_of_paired_seeds_with_student_s_interval():
         intervals.ratio(torch.ones(12), torch.ones(12))
 
 
+def test_an_interval_of_a_mean_over_seeds_is_student_s():
+    half = 4.302653 / math.sqrt(3)
+    assert intervals.of_mean([1.0, 2.0, 3.0]) == (pytest.approx(2 - half, abs=1e-3), pytest.approx(2 + half, abs=1e-3))
+    assert all(math.isnan(bound) for bound in intervals.of_mean([1.0]))
+
+
 def test_verdicts():
     given = [(0.9, 1.1), (1.01, 1.2), (1.01, 1.3), (2.0, 3.0), (0.5, 0.9), (0.7, 1.3), (0.0, math.inf)]
     said = ["no", "no", "yes", "yes", "reverse", "undecided", "undecided"]
