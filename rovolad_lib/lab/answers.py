@@ -55,7 +55,7 @@ def factor(frame, name, metric="frechet"):
     """
     at = over_seeds(frame, f"metrics.{metric}", name)
     means = at.mean().sort_values()
-    said = [", ".join(f"{value} {mean:.2f}" for value, mean in means.items())]
+    said = [ranked(frame, name, metric)]
     for value in means.index[1:] if len(means) <= 6 else means.index[-1:]:
         both = at[[value, means.index[0]]].dropna()
         if len(both) > 1:
@@ -63,6 +63,12 @@ def factor(frame, name, metric="frechet"):
             told = against(at[value], at[means.index[0]], value, means.index[0])
             said.append(f"{told}, {DIFFER[intervals.verdict(low, high)]}")
     return "; ".join(said)
+
+
+def ranked(frame, name, metric="frechet"):
+    """Return the means of a parameter's values in words, best first; lower is better."""
+    means = over_seeds(frame, f"metrics.{metric}", name).mean().sort_values()
+    return ", ".join(f"{value} {mean:.2f}" for value, mean in means.items())
 
 
 def means(frame, column, name, places=2):
