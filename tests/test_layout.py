@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.shipping": {"rovolad_lib"},
     "rovolad_lib.lab.studio": {"rovolad_lib"},
     "rovolad_lib.lab.sweep": {"rovolad_lib.speech"},
+    "rovolad_lib.lab.trials": {"rovolad_lib"},
     "rovolad_lib.lab.walks": {"rovolad_lib.metrics.intervals"},
     "rovolad_lib.lab.zero_shot": {"rovolad_lib"},
     "data_prep": {"rovolad_lib.speech", "rovolad_lib.lab.paths"},

@@ -102,12 +102,12 @@ def peak_memory(call, *arguments):
 
 
 def _peak_above_idle(call, arguments):
-    idle = _resident("VmRSS")
+    idle = resident()
     call(*arguments)
-    return _resident("VmHWM") - idle
+    return resident("VmHWM") - idle
 
 
-def _resident(name):
+def resident(name="VmRSS"):
     """Return this process's resident memory in bytes; name: VmRSS for now, VmHWM for the most it ever was."""
     return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", STATUS.read_text(encoding="utf-8"))[1])
 

@@ -138,17 +138,22 @@ def opinions(made):
     return dict(zip(chosen, artefacts.mean_opinion(list(chosen.values())), strict=True))
 
 
-def record(table, agreed, voices, parameters, seconds, second):
-    """Return the run's record for `records.save`: its table whole, and the rows of all voices as metrics."""
+def fingerprint(voices):
+    """Return 12 hexadecimal digits of all recordings of `recorded.voices`."""
     digest = hashlib.sha256()
     for wave in (wave for voice in voices.values() for half in voice for wave in half):
         digest.update(wave.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def record(table, agreed, voices, parameters, seconds, second):
+    """Return the run's record for `records.save`: its table whole, and the rows of all voices as metrics."""
     scores = [name for name in SCORES if name in table]
     overall = table[table.voice == "all"].set_index("made_by")
-    fingerprint, recipe = digest.hexdigest()[:12], experiment.recipe()
+    held, recipe = fingerprint(voices), experiment.recipe()
     return {
-        "study": "zero_shot", "run_id": records.run_id("zero_shot", parameters, fingerprint, recipe), "parameters": parameters,
-        "data": {"fingerprint": fingerprint, "demo": False, "voices": list(voices)}, "recipe": recipe,
+        "study": "zero_shot", "run_id": records.run_id("zero_shot", parameters, held, recipe), "parameters": parameters,
+        "data": {"fingerprint": held, "demo": False, "voices": list(voices)}, "recipe": recipe,
         "metrics": {f"{score}.{maker}": overall[score][maker] for score in scores for maker in overall.index},
         "units": {score: describe(UNIT.get(score, score), second.measured_by if score == "judge_similarity" else None)
                   for score in scores},

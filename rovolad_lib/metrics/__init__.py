@@ -50,6 +50,7 @@ UNITS = {
     "judge_similarity": Unit("cosine, -1 to 1", "higher", "judge of speakers"),
     "gate_accepts": Unit("share of clips", "higher", "alignment with the robot saying the same text"),
     "gate_refuses": Unit("share of clips", "higher", "alignment with the robot saying another text"),
+    "nearer_target": Unit("share of clips", "higher", "Resemblyzer, single clips", "resemblyzer"),
     "f0_error": Unit("semitones, median", "lower", "median F0, normalised autocorrelation"),
 }
 
