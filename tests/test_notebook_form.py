@@ -1,6 +1,7 @@
 """The form of the notebooks, checked without a kernel: one skeleton, one job a cell, nothing left over from a run."""
 
 import ast
+import builtins
 import io
 import re
 import tokenize
@@ -15,6 +16,7 @@ from rovolad_lib.lab.paths import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 COMMON = ("preset", "corpora", "data", "results", "seed", "device", "force", "processes")  # in every notebook
+GIVEN = {"record", "results", "records", "plots", "pd"}  # by rovolad_lib.lab.report to an answer cell
 NONE = [pytest.param(None, marks=pytest.mark.skip(reason="no notebooks in notebooks/"))]
 
 
@@ -29,7 +31,7 @@ def problems(notebook, name):
     found = [*_file(notebook), *_opening(notebook.cells[0].source, name), *_parameters(code)]
     for number, cell in enumerate(code):
         found += [f"code cell {number}: {problem}" for problem in _cell(cell.source, 20 if number else 24)]
-    found += _functions(code)
+    found += _functions(code) + _answer(code)
     if not re.search(r"\bplots\.\w+\(", code[-1].source):
         found.append("the last code cell plots the study")
     if not re.search(r"^## Answer\b.*!\[.*\]\(\.\./results/[\w.-]+\.png\)", notebook.cells[-1].source, re.M | re.S):
@@ -111,6 +113,16 @@ def _functions(code):
     return many + [f"function {name} has more than 5 lines" for name in long]
 
 
+def _answer(code):
+    """The answer cells run in the report too, which gives them a few names and none of the cells above."""
+    tree = _tree("\n".join(cell.source for cell in code if "answer" in cell.metadata.get("tags", [])))
+    known = {name.asname or name.name for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
+             for name in node.names} | GIVEN | set(dir(builtins))  # fmt: skip
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    known |= {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return [f"answer cells: {name} comes from a cell above" for name in sorted({node.id for node in names} - known)]
+
+
 def _tree(source):
     return ast.parse(TransformerManager().transform_cell(source))
 
@@ -148,7 +160,7 @@ def good():
         parameters,
         v4.new_code_cell("%matplotlib inline\nparameters = params.read()\nparams.banner(1, 2, 3)"),
         v4.new_code_cell("def half(x):\n    return x / 2"),
-        v4.new_code_cell("plots.study(frame)"),
+        v4.new_code_cell("frame = records.load(record)\nplots.study(frame)", metadata={"tags": ["answer"]}),
         v4.new_markdown_cell("## Answer\n![padding](../results/padding.png)"),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -180,6 +192,7 @@ def test_the_checker_passes_good_form():
         (3, "def half", "x = 1\n" * 20 + "def half", "22 lines"),
         (3, "def half", "Audio(x)\ndef half", "lab.listen"),
         (4, "plots.study", "print", "plots the study"),
+        (4, "(record)", "(half(record))", "half comes from a cell above"),
         (5, "## Answer", "## Result", "## Answer"),
         (5, "../results/", "", "results/<study>.png"),
     ],
