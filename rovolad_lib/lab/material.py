@@ -10,7 +10,8 @@ from rovolad_lib import speech
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.lab import score
 from rovolad_lib.speech import latents, manifest
-from rovolad_lib.speech.audio import set_level
+from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
+from rovolad_lib.speech.batches import pad
 from rovolad_lib.speech.spectral import stft
 
 SPEEDS = (0.88, 1.14)  # of copies: two semitones lower and higher, the vocal tract as much longer and shorter
@@ -63,6 +64,21 @@ def copied(encoded, speeds=SPEEDS):
     copies = [table.loc[rows].assign(speaker=table.speaker[rows] + f" x{speed:g}") for speed in speeds]
     keep = [*encoded.keep, *range(len(table), len(held))]
     return replace(encoded, data=replace(data, table=pandas.concat([table, *copies], ignore_index=True)), latents=held, keep=keep)
+
+
+def apart(encoded, mode):
+    """Return how far apart, in ms, stand what robot and person say at the same time by DTW, once both are padded to one length.
+
+    encoded: of whose training utterances it is the mean, over frames of the person; mode: of `batches.pad`; the robot keeps its
+    own timing.
+    """
+    gaps = []
+    for i in encoded.keep:
+        person, said, frame_map = encoded.latents[i]
+        length = max(person.shape[1], said.shape[1])
+        ahead, behind = (int(pad([z], mode, length)[1].byte().argmax()) for z in (person, said))
+        gaps.append((frame_map + behind - torch.arange(len(frame_map)) - ahead).abs())
+    return 1000 * encoded.autoencoder.hop / SAMPLE_RATE * float(torch.cat(gaps).float().mean())
 
 
 def own_codec(encoded, most=400):

@@ -37,6 +37,15 @@ def test_a_separate_space_is_the_robot_s_alone(some):
     assert again.robot_codec.fingerprint() == codec.fingerprint() and torch.equal(apart.latents.lengths(), some.latents.lengths())
 
 
+def test_padding_decides_how_far_apart_robot_and_person_are(encoded):
+    class Held:
+        def __getitem__(self, i):  # the robot says the person's eight frames two later, and nothing else for two
+            return torch.zeros(2, 8), torch.zeros(2, 12), torch.arange(8) + 2
+
+    pair, ms = replace(encoded, latents=Held(), keep=[0, 1]), 20.0
+    assert [material.apart(pair, mode) for mode in ("even", "post", "pre")] == [0.0, 2 * ms, 2 * ms]
+
+
 def test_at_one_rate_a_text_has_one_robot(some):
     one = material.under(some, Setting(align="none", robots="one"))
     said = score.robot_latents(some, [12])[0]
