@@ -82,13 +82,13 @@ def factors(frame, name, within, metric="frechet"):
     return lines
 
 
-def matters(frame, name, within, metric="frechet"):
-    """Return in words in how many of the settings `within` a parameter matters: where any two of its values differ, or none."""
-    lines = factors(frame, name, within, metric)
-    differ = [line for line in lines if DIFFER["yes"] in line]
-    same = [line for line in lines if DIFFER["no"] in line and not any(DIFFER[k] in line for k in ("yes", "undecided"))]
-    rest = len(lines) - len(differ) - len(same)
-    return f"{name} matters in {len(differ)} of {len(lines)} settings, not in {len(same)}, undecided in {rest}"
+def spans(frame, name, within, metric="frechet"):
+    """Return in words how far apart a parameter's values are in each setting of the parameters `within`: worst mean over best."""
+    said = []
+    for key, part in frame.groupby([f"parameters.{k}" for k in within]):
+        means = over_seeds(part, f"metrics.{metric}", name).mean()
+        said.append(f"{', '.join(map(str, key))} {means.max() / means.min():.2f}")
+    return "; ".join(said)
 
 
 def against(a, b, one, two):

@@ -6,7 +6,7 @@ import pandas
 
 from rovolad_lib.lab import answers, measure, score
 
-SHOWN = ("frechet", "speaker_accuracy", "text_accuracy", "diversity", "sharpness")
+SHOWN = ("frechet", "speaker_accuracy", "diversity")
 WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
 # name -> options of convert.sample: plain, with the deviation of the conditional estimate, and in the middle of the path alone
 GUIDES = {f"{w:g}": {"guidance": w} for w in WEIGHTS}

@@ -39,7 +39,7 @@ def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
     both = pandas.concat([frame.assign(**{"parameters.mask": m}) for m in ("on", "off")])
     assert [line.split(": ")[0] for line in answers.factors(both, "pad", ["mask"])] == ["mask off", "mask on"]
     mixed = pandas.concat([near.assign(**{"parameters.mask": "on"}), frame.assign(**{"parameters.mask": "off"})])
-    assert answers.matters(mixed, "pad", ["mask"]) == "pad matters in 1 of 2 settings, not in 1, undecided in 0"
+    assert answers.spans(mixed, "pad", ["mask"]) == "off 2.00; on 1.10"
     gone = frame.assign(**{"parameters.without": frame["parameters.seed"].map("v{}".format), "parameters.seed": 0})
     assert answers.factor(gone, "pad") == answers.factor(frame, "pad")  # speakers are paired as seeds are
     assert answers.means(frame, "metrics.frechet", "pad", 1) == "even 2.4, post 2.2, pre 4.4"
