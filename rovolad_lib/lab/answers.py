@@ -74,11 +74,11 @@ def means(frame, column, name, places=2):
 
 
 def factors(frame, name, within, metric="frechet"):
-    """Return a line for each setting of the parameters `within`: what `factor` says of the parameter `name` there."""
+    """Return a line for each setting of the parameters `within` with several values of `name`: what `factor` says of it there."""
     lines = []
     for key, part in frame.groupby([f"parameters.{k}" for k in within]):
         setting = ", ".join(f"{k} {v}" for k, v in zip(within, key, strict=True))
-        lines.append(f"{setting}: {factor(part, name, metric)}")
+        lines += [f"{setting}: {factor(part, name, metric)}"] if part[f"parameters.{name}"].nunique() > 1 else []
     return lines
 
 

@@ -38,6 +38,8 @@ def test_a_factor_names_its_values_best_first_and_the_worst_beside_the_best():
     assert answers.factor(near[near["parameters.seed"] == 0], "pad") == "post 2.00, even 2.20"  # one seed says no more
     both = pandas.concat([frame.assign(**{"parameters.mask": m}) for m in ("on", "off")])
     assert [line.split(": ")[0] for line in answers.factors(both, "pad", ["mask"])] == ["mask off", "mask on"]
+    assert [line.split(": ")[0] for line in answers.factors(both, "mask", ["pad"])] == ["pad even", "pad post", "pad pre"]
+    assert answers.factors(both[both["parameters.mask"] == "on"], "mask", ["pad"]) == []  # one value is no comparison
     mixed = pandas.concat([near.assign(**{"parameters.mask": "on"}), frame.assign(**{"parameters.mask": "off"})])
     assert answers.spans(mixed, "pad", ["mask"]) == "off 2.00; on 1.10"
     gone = frame.assign(**{"parameters.without": frame["parameters.seed"].map("v{}".format), "parameters.seed": 0})

@@ -1,0 +1,99 @@
+"""The means and ratios that the report states of the studies of single factors are those of the committed records."""
+
+import json
+import math
+import re
+from collections import defaultdict
+
+import numpy
+import pytest
+
+from rovolad_lib.lab.paths import RESULTS
+
+STUDENT = {2: 12.7062, 3: 4.302653, 4: 3.182446}  # 97.5 % points by the number of pairs
+PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
+
+
+def committed(study):
+    """Return the records of a study."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS / "records" / study).glob("*.json")]
+
+
+def figures(study, factor, fits):
+    """Return {value of the factor: {seed and speaker left out: Fréchet distance}} of the records of digits that fit.
+
+    fits: takes a record's parameters, `without` and `budget` among them, and says whether it counts.
+    """
+    found = defaultdict(dict)
+    for record in committed(study):
+        given = {"without": None, "budget": 1.0} | record["parameters"]
+        if given["corpus"] == "spoken_digits" and given["preset"] == "small" and fits(given):
+            by, key = found[str(given[factor])], (given["seed"], given["without"])
+            assert key not in by, f"two records of one run, {record['run_id']}"
+            by[key] = record["metrics"]["frechet"]
+    return dict(found)
+
+
+def check(line, found):
+    """Hold the means and the ratios of a line of the report against figures."""
+    said = dict(re.findall(r"([\w.]+) ([\d.]+)(?=[,;]|$)", line.split(": ", 1)[1].split("; ")[0]))
+    means = {name: numpy.mean(list(by.values())) for name, by in found.items()}
+    assert {name: float(value) for name, value in said.items()} == pytest.approx(means, abs=0.0051)
+    assert list(said) == sorted(means, key=means.get)
+    ratios = re.findall(r"([\w.]+) / ([\w.]+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", line)
+    assert len(ratios) == len(found) - 1
+    for one, two, *told in ratios:
+        logs = numpy.log([found[one][key] / found[two][key] for key in found[one].keys() & found[two].keys()])
+        half = STUDENT[len(logs)] * logs.std(ddof=1) / math.sqrt(len(logs))
+        expected = numpy.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
+        assert numpy.array(told, float) == pytest.approx(expected, abs=0.0051, rel=1e-4), line
+
+
+def line(start):
+    """Return the only line of the report that begins so."""
+    (found,) = [text.rstrip() for text in PAGE.splitlines() if text.startswith(start)]
+    return found
+
+
+PADDING = [("transformer_te", "none", mask) for mask in ("on", "off", "loss")]
+PADDING += [("transformer_te", "dtw", "on"), ("cnn", "none", "on"), ("transformer_et", "none", "on")]
+
+
+@pytest.mark.parametrize(("backbone", "align", "mask"), PADDING)
+def test_where_padding_stands(backbone, align, mask):
+    wanted = backbone, align, mask
+    found = figures("ablation_padding", "pad", lambda p: (p["backbone"], p["align"], p["mask"]) == wanted)
+    assert set(found) == {"pre", "post", "even"} and {len(by) for by in found.values()} == {3}
+    check(line(f"backbone {backbone}, align {align}, mask {mask}: "), found)
+
+
+@pytest.mark.parametrize("pad", ["pre", "post", "even"])
+def test_what_hides_padding(pad):
+    wanted = "transformer_te", "none", pad
+    found = figures("ablation_padding", "mask", lambda p: (p["backbone"], p["align"], p["pad"]) == wanted)
+    check(line(f"what hides it, backbone transformer_te, align none, pad {pad}: "), found)
+
+
+def test_backbones_at_equal_steps_and_at_equal_seconds():
+    steps = figures("ablation_backbone", "backbone", lambda p: p["equal"] == "steps" and p["budget"] == 1)
+    assert len(steps) == 3 and {len(by) for by in steps.values()} == {3}
+    check(line("equal steps: "), steps)
+    seconds = figures("ablation_backbone", "backbone", lambda p: p["equal"] == "seconds")
+    check(line("equal seconds: "), seconds | {"transformer_te": steps["transformer_te"]})
+
+
+CONDITIONING = [("dropout", "oneoff", value) for value in ("out", "unconditional", "self")]
+CONDITIONING += [("oneoff", "dropout", value) for value in (0.0, 0.1)]
+
+
+@pytest.mark.parametrize(("factor", "other", "value"), CONDITIONING)
+def test_what_dropping_the_voice_and_one_off_recordings_do(factor, other, value):
+    found = figures("ablation_conditioning", factor, lambda p: p[other] == value and p["without"] is None)
+    assert {len(by) for by in found.values()} == {3}
+    told = f"one-off {value}" if other == "oneoff" else f"dropout {value:g}"
+    check(line(f"seen speakers, {told}: "), found)
+
+
+def test_one_off_recordings_for_voices_never_heard():
+    found = figures("ablation_conditioning", "oneoff", lambda p: p["without"] is not None)
+    check(line("unseen speakers, dropout 0.1: "), found)
