@@ -66,7 +66,7 @@ def test_a_study_without_records_has_no_section_and_one_without_answer_cell_no_s
 def test_a_study_is_named_after_its_notebook():
     named = {report.study_of(path) for path in NOTEBOOKS}
     kept = {path.name for path in (RESULTS / "records").iterdir()}
-    assert kept - {"autoencoder_voices", "zero_shot", *(f"{study}_anchors" for study in named)} <= named, (
+    assert kept - {"autoencoder_voices", "zero_shot", "trials", *(f"{study}_anchors" for study in named)} <= named, (
         "a study whose notebook has another name is not in the report"
     )
 
