@@ -126,15 +126,14 @@ def of_priors(frame, every, anchors, metric="frechet"):
     fewer = [f"takes {v}" for v in frame.get("parameters.takes", pandas.Series("every")).unique() if v != "every"]
     where = ", ".join([frame["parameters.corpus"].iloc[0], *fewer])
     title = f"{where}, {metric.replace('_', ' ')} at {steps} steps: {ranking(at)}"
+    known = (mean(f"metrics.{k}_accuracy", *HEADLINES) for k in ("text", "speaker"))
     lines = {
         "the first attempt beside its own gaussian": pair(*FIRST),
         "the same at 50 steps": ratios(frame, f"curve.50.{metric}", [FIRST]),
         "the robot prior done right": ratios(frame, metric),
         "as the only carrier of the words": pair("robot_only", "robot"),
         "words follow a swapped robot": mean("metrics.follows_swap", *HEADLINES),
-        "text, then speaker accuracy": "; ".join(
-            filter(None, (mean(f"metrics.{k}_accuracy", *HEADLINES) for k in ("text", "speaker")))
-        ),
+        "text, then speaker accuracy": "; ".join(filter(None, known)),
         "sharpness": mean("metrics.sharpness", *HEADLINES),
         "diversity": mean("metrics.diversity", *HEADLINES, "both"),
         "both in one network": "; ".join(filter(None, [pair("both", "robot"), _as_gaussian(frame, metric)])),

@@ -27,7 +27,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 BESIDE_S = 1.5  # of speech on either side of a join
 UNITS = {
     "digits": "recognised", "nearer": "nearer_target", "target": "zero_shot_similarity", "source": "zero_shot_similarity",
-    "accepts": "gate_accepts", "refuses": "gate_refuses",
+    "accepts": "gate_accepts", "refuses": "gate_refuses", "f0_jump": "f0_jump", "level_jump_db": "level_jump",
 }  # fmt: skip
 
 

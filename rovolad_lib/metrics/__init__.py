@@ -51,6 +51,8 @@ UNITS = {
     "gate_accepts": Unit("share of clips", "higher", "alignment with the robot saying the same text"),
     "gate_refuses": Unit("share of clips", "higher", "alignment with the robot saying another text"),
     "nearer_target": Unit("share of clips", "higher", "Resemblyzer, single clips", "resemblyzer"),
+    "f0_jump": Unit("semitones, median", "lower", "median F0 of 1.5 s on either side"),
+    "level_jump": Unit("dB, median", "lower", "level of the speech in 1.5 s on either side"),
     "f0_error": Unit("semitones, median", "lower", "median F0, normalised autocorrelation"),
 }
 

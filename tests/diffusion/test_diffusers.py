@@ -131,6 +131,8 @@ def test_agreement_with_the_committed_numbers(golden, case):
 def test_agreement_with_diffusers(golden, case):
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra: peers)")
     live = theirs(diffusers, case)
+    if case == "ddim eta 1 trailing linear to zero" and live.isnan().any():  # ours is held against the committed numbers
+        pytest.skip("at no signal diffusers takes the root of 1 - a - (1 - a), on some processors below 0")
     assert torch.allclose(ours(case), live, atol=CLOSE[case], rtol=0)
     assert torch.allclose(live, torch.tensor(golden["results"][case], dtype=F64), atol=CLOSE[case], rtol=0)
 
