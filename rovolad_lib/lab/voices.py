@@ -48,10 +48,36 @@ def by_frames(model, items=8, frames=50, rounds=5):
     return benchmark.take_turns(calls, rounds).median().to_dict()
 
 
+def networks(contexts, without=None):
+    """Return {name: choice of a Setting}: the mechanisms asked for, and with all four of them no voice and a learned one.
+
+    `no voice` has none in the prior's mean either, where the other networks have the average of the recordings; `learned voice`
+    has a vector for each speaker trained on, so it has nothing to say where one is left out.
+    """
+    found = {name: {"context": name, "speakers": "off"} for name in contexts}
+    if len(found) == 4:
+        found["no voice"] = found["none"] | {"voice": "off"}
+        if without is None:
+            found["learned voice"] = {"context": "none", "speakers": "on"}
+    return found
+
+
 def network(frame):
-    """Return the name of the network of each record: its mechanism, or the learned voice."""
-    learned = frame.get("parameters.speakers", pandas.Series("off", frame.index)) == "on"
-    return frame["parameters.context"].mask(learned, "learned voice")
+    """Return the name of the network of each record, as `networks` gives it."""
+    named = frame["parameters.context"]
+    for name, column, value in (("learned voice", "speakers", "on"), ("no voice", "voice", "off")):
+        if f"parameters.{column}" in frame:
+            named = named.mask(frame[f"parameters.{column}"] == value, name)
+    return named
+
+
+def by_references(frame, metric):
+    """Return a line for one reference and for the most: the mean score of each network; none without records."""
+    columns = {
+        f"{metric} by {many} reference{'s' * (many > 1)}": f"references.{many}.{metric}"
+        for many in (REFERENCES[0], REFERENCES[-1])
+    }
+    return [f"{said}: {answers.means(frame, column, 'network')}" for said, column in columns.items() if column in frame]
 
 
 def reference_points(frame, metric):

@@ -19,34 +19,48 @@ def committed(study):
     return [json.loads(path.read_text(encoding="utf-8")) for path in (RESULTS / "records" / study).glob("*.json")]
 
 
-def figures(study, factor, fits):
-    """Return {value of the factor: {seed and speaker left out: Fréchet distance}} of the records of digits that fit.
+def frechet(record):
+    """Return a record's Fréchet distance."""
+    return record["metrics"]["frechet"]
 
-    fits: takes a record's parameters, `without` and `budget` among them, and says whether it counts.
+
+def figures(study, factor, fits, figure=frechet):
+    """Return {value of the factor: {seed and speaker left out: figure}} of the records of digits that fit.
+
+    factor: a parameter, or `network`, which is the context or the learned voice; fits: takes a record's parameters, `without`
+    and `budget` among them, and says whether it counts; figure: takes a record.
     """
     found = defaultdict(dict)
     for record in committed(study):
         given = {"without": None, "budget": 1.0} | record["parameters"]
+        given["network"] = given["context"] if given.get("voice", "on") == "on" else "no voice"
+        if given.get("speakers") == "on":
+            given["network"] = "learned voice"
         if given["corpus"] == "spoken_digits" and given["preset"] == "small" and fits(given):
             by, key = found[str(given[factor])], (given["seed"], given["without"])
             assert key not in by, f"two records of one run, {record['run_id']}"
-            by[key] = record["metrics"]["frechet"]
+            by[key] = figure(record)
     return dict(found)
 
 
 def check(line, found):
     """Hold the means and the ratios of a line of the report against figures."""
-    said = dict(re.findall(r"([\w.]+) ([\d.]+)(?=[,;]|$)", line.split(": ", 1)[1].split("; ")[0]))
-    means = {name: numpy.mean(list(by.values())) for name, by in found.items()}
-    assert {name: float(value) for name, value in said.items()} == pytest.approx(means, abs=0.0051)
-    assert list(said) == sorted(means, key=means.get)
-    ratios = re.findall(r"([\w.]+) / ([\w.]+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", line)
+    said, *others = line.split(": ", 1)[1].split("; ")
+    assert list(check_means(said, found)) == sorted(found, key=lambda name: numpy.mean(list(found[name].values())))
+    ratios = [re.match(r"(.+) / (.+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", other).groups() for other in others]
     assert len(ratios) == len(found) - 1
     for one, two, *told in ratios:
         logs = numpy.log([found[one][key] / found[two][key] for key in found[one].keys() & found[two].keys()])
         half = STUDENT[len(logs)] * logs.std(ddof=1) / math.sqrt(len(logs))
         expected = numpy.exp([logs.mean(), logs.mean() - half, logs.mean() + half])
         assert numpy.array(told, float) == pytest.approx(expected, abs=0.0051, rel=1e-4), line
+
+
+def check_means(said, found):
+    """Hold "name mean, name mean" against figures; return the means as said."""
+    told = {name: float(mean) for name, mean in (part.rsplit(" ", 1) for part in said.split(", "))}
+    assert told == pytest.approx({name: numpy.mean(list(by.values())) for name, by in found.items()}, abs=0.0051)
+    return told
 
 
 def line(start):
@@ -97,3 +111,20 @@ def test_what_dropping_the_voice_and_one_off_recordings_do(factor, other, value)
 def test_one_off_recordings_for_voices_never_heard():
     found = figures("ablation_conditioning", "oneoff", lambda p: p["without"] is not None)
     check(line("unseen speakers, dropout 0.1: "), found)
+
+
+def test_how_the_network_hears_a_voice():
+    found = figures("ablation_context", "network", lambda p: p["without"] is None)
+    assert set(found) == {"none", "two_step", "channel", "cross", "no voice", "learned voice"} and {
+        len(by) for by in found.values()
+    } == {3}
+    check(line("seen voices, frechet: "), found)
+
+
+@pytest.mark.parametrize("many", ["1", "8"])
+def test_what_more_recordings_of_a_voice_are_worth(many):
+    def similarity(record):
+        return record["references"][many]["speaker_similarity"]
+
+    found = figures("ablation_context", "network", lambda p: p["without"] is None, similarity)
+    check_means(line(f"seen voices, speaker similarity by {many} reference").split(": ", 1)[1], found)

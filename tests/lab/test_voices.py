@@ -34,6 +34,15 @@ def test_a_learned_voice_is_named_so():
     assert voices.network(frame[["parameters.context"]]).tolist() == ["none", "none"]
 
 
+def test_the_networks_of_all_mechanisms_are_named_as_their_records_are():
+    four = ["none", "two_step", "channel", "cross"]
+    found = voices.networks(four)
+    assert list(found) == [*four, "no voice", "learned voice"] and list(voices.networks(["cross"])) == ["cross"]
+    assert list(voices.networks(four, without="a")) == [*four, "no voice"]
+    frame = pandas.DataFrame([{"voice": "on"} | chosen for chosen in found.values()]).add_prefix("parameters.")
+    assert voices.network(frame).tolist() == list(found)
+
+
 def test_what_tells_a_voice_is_named():
     frame = pandas.DataFrame(
         {"parameters.description": ["none", "none", "minilm", "minilm"], "parameters.references": [0, 4, 0, 4]}
