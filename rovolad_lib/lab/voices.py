@@ -11,6 +11,7 @@ from rovolad_lib.lab import answers, benchmark, costs, measure, score
 
 REFERENCES = (1, 2, 4, 8)
 FRAMES = (50, 100, 200, 400)  # of a context
+ITEMS = 8  # that an evaluation is timed on
 ASPECTS = ("gender", "language", "style")  # of a description that a judge can hear
 
 
@@ -36,7 +37,7 @@ class ByReferences:
 
 
 @torch.no_grad()
-def by_frames(model, items=8, frames=50, rounds=5):
+def by_frames(model, items=ITEMS, frames=50, rounds=5):
     """Return {context frames: median seconds of one evaluation} of a Denoiser, in turns; without a context all are the same.
 
     items, frames: N and T of what it denoises.
@@ -72,12 +73,23 @@ def network(frame):
 
 
 def by_references(frame, metric):
-    """Return a line for one reference and for the most: the mean score of each network; none without records."""
-    columns = {
-        f"{metric} by {many} reference{'s' * (many > 1)}": f"references.{many}.{metric}"
-        for many in (REFERENCES[0], REFERENCES[-1])
-    }
-    return [f"{said}: {answers.means(frame, column, 'network')}" for said, column in columns.items() if column in frame]
+    """Return a line for one reference and for the most: the mean score of each network."""
+    lines = []
+    for many in (REFERENCES[0], REFERENCES[-1]):
+        if told := answers.means(frame, f"references.{many}.{metric}", "network", 3):
+            lines.append(f"{metric.replace('_', ' ')} by {many} reference{'s' * (many > 1)}: {told}")
+    return lines
+
+
+def cost_lines(frame):
+    """Return lines: what each network costs, and the milliseconds of an evaluation by the frames of its context."""
+    frame = frame.assign(thousands=frame["cost.parameters"] / 1e3)
+    units = {"thousands of parameters": "thousands", "memory in MB": "cost.memory_mb", "times real time": "cost.times_real_time"}
+    lines = [f"{unit}: {answers.means(frame, column, 'network', 0)}" for unit, column in units.items()]
+    columns = [f"seconds_by_frames.{n}" for n in FRAMES]
+    medians = (frame.groupby("parameters.network")[columns].median() * 1e3).iterrows()
+    told = "; ".join(f"{name} {', '.join(f'{ms:.1f}' for ms in row)}" for name, row in medians)
+    return [*lines, f"ms an evaluation of {ITEMS} items, context of {', '.join(map(str, FRAMES))} frames: {told}"]
 
 
 def reference_points(frame, metric):

@@ -26,6 +26,13 @@ def test_scores_by_references_and_costs_are_part_of_the_record(encoded, tmp_path
     points = voices.reference_points(frame, "mel_distance")
     assert points["mel_distance"].tolist() == heard and points["references, seen"].tolist() == [1, 2, 4, 8]
     assert set(points["network"]) == {"cross"}
+    frame = frame.assign(**{"parameters.network": voices.network(frame)})
+    assert voices.by_references(frame, "mel_distance")[0] == f"mel distance by 1 reference: cross {heard[0]:.3f}"
+    assert voices.by_references(frame.iloc[:0], "mel_distance") == []
+    lines, cost = voices.cost_lines(frame), record["cost"]
+    assert lines[0] == f"thousands of parameters: cross {cost['parameters'] / 1e3:.0f}"
+    at = record["seconds_by_frames"]
+    assert lines[-1].endswith(f"cross {at['50'] * 1e3:.1f}, {at['100'] * 1e3:.1f}, {at['200'] * 1e3:.1f}, {at['400'] * 1e3:.1f}")
 
 
 def test_a_learned_voice_is_named_so():
