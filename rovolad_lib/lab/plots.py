@@ -123,10 +123,19 @@ def _lines(axes, table, columns, hue, log, errorbar, levels=False):
             axis.set(**{f"{ruler.axis_name}scale": "log"})
             exact = ruler is axis.xaxis and not levels
             places = (1, 3) if levels else (1, 2, 5)
-            ruler.set_major_locator(FixedLocator(points[x].unique()) if exact else LogLocator(subs=places))
+            ruler.set_major_locator(FixedLocator(_apart(points[x])) if exact else LogLocator(subs=places))
             ruler.set_major_formatter("{x:g}")
             ruler.set_minor_locator(NullLocator())
     _legend_below(axes)
+
+
+def _apart(values, factor=1.2):
+    """Return the distinct values without those within `factor` of a larger one: labels that a logarithmic axis has room for."""
+    kept = []
+    for value in sorted(set(values), reverse=True):
+        if not kept or kept[-1] >= factor * value:
+            kept.append(value)
+    return kept[::-1]
 
 
 def bars(table, x, hue, metrics, title, path=None):

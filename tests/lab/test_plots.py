@@ -80,6 +80,13 @@ def test_lines_are_curves_of_one_row_a_point(tmp_path):
     assert [label.get_text() for label in axis.get_xticklabels()] == ["16", "64"] and axis.get_xscale() == "log"
 
 
+def test_labels_of_a_logarithmic_axis_leave_room_for_each_other():
+    table = pd.DataFrame({"steps": [1, 2, 3, 7, 8, 15, 16], "error": 1.0, "sampler": "heun"})
+    plots.curves(table, ["steps"], "error", "sampler", "flat", log=("steps",))
+    (axis,) = plt.gcf().axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "3", "8", "16"]
+
+
 def test_growth_draws_levels_across(tmp_path):
     table = pd.DataFrame({"minutes": [1, 1, 30, 30, 30], "pesq": [1.0, 2.0, 3.0, 3.0, 2.5], "codec": ["ours"] * 4 + ["linear"]})
     plots.growth(table, "minutes", ["pesq"], "codec", "ours grows", tmp_path / "g.png")

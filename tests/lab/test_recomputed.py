@@ -128,3 +128,54 @@ def test_what_more_recordings_of_a_voice_are_worth(many):
 
     found = figures("ablation_context", "network", lambda p: p["without"] is None, similarity)
     check_means(line(f"seen voices, speaker similarity by {many} reference").split(": ", 1)[1], found, 0.00051)
+
+
+def walked(prior):
+    """Return {sampler, steps, spacing: {seed: Fréchet distance}} of the digits' networks of a prior, usual schedule and scale."""
+    found = defaultdict(dict)
+    for record in committed("ablation_sampler"):
+        given = record["parameters"]
+        usual = given["schedule"] in (None, "cosine") and given["scale"] in (None, 1.0)
+        if given["corpus"] == "spoken_digits" and given["prior"] == prior and usual:
+            for name, scores in record["walks"].items():
+                found[name][given["seed"]] = scores["frechet"] if scores else math.nan
+    return found
+
+
+def evaluations(name):
+    """Return the network evaluations of a walk by its name."""
+    sampler, steps, _ = name.split(", ")
+    return 2 * int(steps) - 1 if sampler == "heun" else int(steps)
+
+
+@pytest.mark.parametrize("prior", ["gaussian", "robot", "mixed"])
+def test_the_best_walk_within_every_number_of_evaluations(prior):
+    found = walked(prior)
+    means = {name: numpy.mean(list(by.values())) for name, by in found.items()}
+    assert len({len(by) for by in found.values()}) == 1
+    said = line(f"{prior}, best within so many evaluations: ").split(": ", 1)[1].split("; ")
+    assert len(said) >= 5
+    for part in said:
+        within, name, mean, spread = re.match(r"(\d+): (.+) ([\d.]+) \((.+)\)", part).groups()
+        possible = {n: m for n, m in means.items() if evaluations(n) <= int(within) and not math.isnan(m)}
+        named = [n for n in possible if name.removesuffix(" cosine 1") == re.sub(r", \d+,| uniform", "", n)]
+        best = min(named, key=possible.get)
+        assert possible[best] == pytest.approx(min(possible.values()))  # at one step many are the same
+        values = numpy.array(list(found[best].values()))
+        assert float(mean) == pytest.approx(values.mean(), abs=0.0051)
+        if len(values) == 1:
+            assert spread == "one seed"
+        else:
+            half = STUDENT[len(values)] * values.std(ddof=1) / math.sqrt(len(values))
+            told = [float(end) for end in spread.split(" to ")]
+            assert told == pytest.approx([values.mean() - half, values.mean() + half], abs=0.0051)
+
+
+def test_order_three_as_corrected_and_as_published():
+    networks = [walked(prior) for prior in ("gaussian", "robot", "mixed")]
+    told = re.findall(r"(\d+): ([\d.]+) and ([\d.]+)", line("order 3, corrected and published: "))
+    assert len(told) >= 5
+    for steps, *figures in told:
+        for figure, name in zip(figures, ("dpm_solver_pp 3", "dpm_solver_pp 3 published"), strict=True):
+            values = [value for found in networks for value in found.get(f"{name}, {steps}, uniform", {}).values()]
+            assert float(figure) == pytest.approx(numpy.nanmean(values), abs=0.0051)
