@@ -71,9 +71,10 @@ def test_the_autoencoders_figures_are_a_records():
     assert any(abs(float(speed) - found) <= 0.0501 for found in speeds), (speed, speeds)
 
 
-def test_every_ratio_stands_in_the_report():
+def test_every_ratio_and_interval_stands_in_the_report():
     report = (RESULTS / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"\w+\s/\s\w+\s[\d.]+\s\([\d.]+\sto\s[\d.]+\)", TEXT)
+    found += re.findall(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", TEXT)
     assert len(found) >= 5 and [ratio for ratio in found if " ".join(ratio.split()) not in report] == []
 
 
