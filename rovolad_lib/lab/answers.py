@@ -19,8 +19,8 @@ def of_corpus(study, results, record):
     held = held[rehearsal == (record["data"]["demo"] or record["parameters"]["preset"] == "smoke")]
     main = held["parameters.corpus"].mode()[0]
     held = held[held["parameters.corpus"] == corpus]
-    curves = held.columns[held.columns.str.startswith("curve.") & held.isna().all()]  # other corpora have them
-    return held.drop(columns=curves), results / f"{study}{'' if corpus == main else '_' + corpus}.png"
+    others = held.columns[held.columns.str.startswith(("curve.", "metrics.", "aspects.")) & held.isna().all()]  # other corpora's
+    return held.drop(columns=others), results / f"{study}{'' if corpus == main else '_' + corpus}.png"
 
 
 def whole(frame):

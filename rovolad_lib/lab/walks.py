@@ -24,8 +24,8 @@ MAIN = ("ddpm", "ddim", "dpm_solver_pp")  # of networks that are told apart by t
 
 
 def path_of(schedule, scale):
-    """Return the name of a Gaussian's path, its schedule and input scale, None or nan standing for the usual ones."""
-    return f"{'cosine' if pandas.isna(schedule) else schedule} {1.0 if pandas.isna(scale) else scale:g}"
+    """Return the name of a Gaussian's path, schedule@input scale, None or nan standing for the usual ones."""
+    return f"{'cosine' if pandas.isna(schedule) else schedule}@{1.0 if pandas.isna(scale) else scale:g}"
 
 
 USUAL = path_of(None, None)

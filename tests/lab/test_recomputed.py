@@ -165,7 +165,7 @@ def test_the_best_walk_within_every_number_of_evaluations(prior):
     for part in said:
         within, name, mean, spread = re.match(r"(\d+): (.+) ([\d.]+) \((.+)\)", part).groups()
         possible = {n: m for n, m in means.items() if evaluations(n) <= int(within) and not math.isnan(m)}
-        named = [n for n in possible if name.removesuffix(" cosine 1") == re.sub(r", \d+,| uniform", "", n)]
+        named = [n for n in possible if name.removesuffix(" cosine@1") == re.sub(r", \d+,| uniform", "", n)]
         best = min(named, key=possible.get)
         assert possible[best] == pytest.approx(min(possible.values()))  # at one step many are the same
         values = numpy.array(list(found[best].values()))
@@ -184,3 +184,25 @@ def test_order_three_as_corrected_and_as_published():
         for figure, name in zip(figures, ("dpm_solver_pp 3", "dpm_solver_pp 3 published"), strict=True):
             values = [value for found in networks for value in found.get(f"{name}, {steps}, uniform", {}).values()]
             assert float(figure) == pytest.approx(numpy.nanmean(values), abs=0.0051)
+
+
+TOLD = {("none", 0): "nothing", ("none", 4): "recordings", ("minilm", 0): "words", ("minilm", 4): "both"}
+
+
+@pytest.mark.parametrize(("corpus", "metric"), [("acted_speech", "frechet"), ("mls", "mel_distance")])
+def test_what_words_about_a_voice_are_worth(corpus, metric):
+    records = [record for record in committed("ablation_text") if record["parameters"]["corpus"] == corpus]
+    by = defaultdict(dict)
+    for record in records:
+        given = record["parameters"]
+        by[TOLD[given["description"], given["references"]]][given["seed"]] = record
+    assert set(by) == set(TOLD.values()) and {len(runs) for runs in by.values()} == {3}
+    block = PAGE.split(f"\n{corpus}, {metric} told by: ")[1].split("![")[0]
+    found = {name: {seed: record["metrics"][metric] for seed, record in runs.items()} for name, runs in by.items()}
+    check(re.search(r"^told by: .*?(?= *$)", block, re.M).group(), found)
+    assert len(aspects := records[0]["aspects"]) >= 1
+    for aspect in aspects:
+        for start, figure in ((f"{aspect}: ", "accuracy"), (f"{aspect} follows the description of somebody else: ", "follows")):
+            said = re.search(rf"^{re.escape(start)}([^(\n]*?) *(?:\(|$)", block, re.M).group(1)
+            has = {name: runs for name, runs in by.items() if figure in runs[0]["aspects"][aspect]}
+            check_means(said, {n: {seed: r["aspects"][aspect][figure] for seed, r in runs.items()} for n, runs in has.items()})

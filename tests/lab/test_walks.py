@@ -51,12 +51,12 @@ def test_the_best_walk_within_a_number_of_evaluations():
 
 
 def test_a_walk_of_fewer_runs_wins_nothing_and_a_path_is_named():
-    points = table().assign(prior="gaussian", path="sigmoid 0.5")
-    lucky = points.iloc[:1].assign(path="cosine 1", frechet=0.1)
+    points = table().assign(prior="gaussian", path="sigmoid@0.5")
+    lucky = points.iloc[:1].assign(path="cosine@1", frechet=0.1)
     found = walks.bests(pandas.concat([points, lucky]), "frechet")
-    assert set(found["path"]) == {"sigmoid 0.5"} and walks.winner(found, "frechet") == "gaussian heun sigmoid 0.5 1.05 at 7"
+    assert set(found["path"]) == {"sigmoid@0.5"} and walks.winner(found, "frechet") == "gaussian heun sigmoid@0.5 1.05 at 7"
     alone = walks.best(walks.bests(lucky, "frechet"), "frechet")
-    assert alone[0].startswith("gaussian, best within so many evaluations: 1: a cosine 1 0.10 (one seed); ")
+    assert alone[0].startswith("gaussian, best within so many evaluations: 1: a cosine@1 0.10 (one seed); ")
 
 
 def test_a_network_of_another_schedule_is_walked_by_the_main_samplers(encoded, tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_a_network_of_another_schedule_is_walked_by_the_main_samplers(encoded, t
     chosen = {"prior": "gaussian", "schedule": "sigmoid", "scale": 0.5}
     record, _ = experiment.experiment("sampler", encoded, chosen, p, tmp_path, "cpu", walks.Walked((1, 4)))
     assert set(record["walks"]) == {f"{name}, {n}, uniform" for name in walks.MAIN for n in (1, 4)}
-    assert set(walks.points(pandas.json_normalize([record]), "mel_distance")["path"]) == {"sigmoid 0.5"}
+    assert set(walks.points(pandas.json_normalize([record]), "mel_distance")["path"]) == {"sigmoid@0.5"}
 
 
 def test_the_third_order_corrected_and_published():
@@ -82,5 +82,5 @@ def test_schedules_and_scales_that_were_trained_are_ranked():
     names = [f"parameters.{name}" for name in ("prior", "schedule", "scale", "seed")]
     frame = pandas.DataFrame(rows, columns=[*names, "metrics.frechet"])
     (line,) = walks.trained(frame, "frechet")
-    assert line.startswith("gaussian, schedule and scale: sigmoid 0.5 1.00, cosine 1 2.00; cosine 1 / sigmoid 0.5 2.00 (")
+    assert line.startswith("gaussian, schedule and scale: sigmoid@0.5 1.00, cosine@1 2.00; cosine@1 / sigmoid@0.5 2.00 (")
     assert walks.trained(frame[:2], "frechet") == []
