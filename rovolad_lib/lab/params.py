@@ -14,6 +14,8 @@ from types import SimpleNamespace
 
 from rovolad_lib.lab.variants import VARIANTS
 
+ZERO_TERMINAL = "scaled_linear_zero"  # scaled_linear, rescaled so that no signal is left at its end
+
 
 class ParameterError(ValueError):
     """A parameter that no notebook knows, or a value that it does not take."""
@@ -51,7 +53,7 @@ STUDIED = {
     "sampler": Parameter(
         "choice", "how diffusion steps", ("ddpm", "ddim", "dpm_solver", "dpm_solver_pp", "bridge_sde", "bridge_ode", "heun")
     ),
-    "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear")),
+    "schedule": Parameter("choice", "signal power over time", ("linear", "cosine", "sigmoid", "scaled_linear", ZERO_TERMINAL)),
     "scale": Parameter("float", "input scale of the clean latents", (0.1, 0.3, 0.5, 0.7, 1.0), 1e-3, 10.0),
     "steps": Parameter("int", "network evaluations", (1, 2, 4, 8, 16, 32), 1),
     "target": Parameter("choice", "what the network learns to say", ("preconditioned", "x0", "eps", "v", "residual")),

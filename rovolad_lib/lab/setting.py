@@ -96,6 +96,8 @@ class Setting:
         """
         given = {name: getattr(self, name) for name in ("noise", "path", "end", "schedule", "scale")}
         given = {name: value for name, value in given.items() if value is not None}
+        if given.get("schedule") == params.ZERO_TERMINAL:
+            given["schedule"] = {"name": "scaled_linear", "zero_terminal_snr": True}
         own = {
             "gaussian": {"schedule": "schedule", "scale": "scale"},
             "robot": {"noise": "noise", "path": "kind", "end": "end"},

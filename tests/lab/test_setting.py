@@ -2,6 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
+from rovolad_lib.convert import priors_of
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.setting import Setting, named_runs
 from rovolad_lib.lab.variants import CAUSES, HEADLINES, VARIANTS
@@ -58,6 +59,13 @@ def test_parameters_are_called_by_the_variant_that_they_are():
     assert {run["variant"] for run in longer} == {"first, pad pre"} and {run["budget"] for run in longer} == {8.0}
     assert [run["steps"] for run in longer] == [1, 2, 4, 8, 16, 32]
     assert asked(mask="off", pad="pre")[0]["variant"] == "pad pre, mask off"
+
+
+def test_a_schedule_is_rescaled_to_end_without_signal():
+    prior = priors_of(Setting(prior="gaussian", schedule="scaled_linear_zero").named(1.0))[0]
+    plain = priors_of(Setting(prior="gaussian", schedule="scaled_linear").named(1.0))[0]
+    assert prior.coefficients(1.0)[1] == 0 < plain.coefficients(1.0)[1]
+    assert float(prior.coefficients(0.5)[1]) == pytest.approx(float(plain.coefficients(0.5)[1]), rel=0.1)
 
 
 def test_what_does_not_go_together_is_said():
