@@ -56,7 +56,10 @@ def alone(folder, work):
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = owner.read_text(encoding="utf-8") if owner.exists() else "another process"
+        try:
+            who = owner.read_text(encoding="utf-8")
+        except OSError:  # it has just begun, or is just ending
+            who = "another process"
         print(f"{folder} is being {work} by {who}: waiting until that is done")
         lock.acquire()
     try:

@@ -3,10 +3,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from rovolad_lib.files import remove_partial, replacing, sha256
+from rovolad_lib.files import alone, remove_partial, replacing, sha256
 from rovolad_lib.lab.paths import ROOT
 
 
@@ -61,3 +62,27 @@ def test_a_command_may_show_letters_that_its_output_lacks():
     command = [sys.executable, "-c", "from rovolad_lib.files import printable; printable(); print('Röbo …')"]
     environment = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     assert subprocess.run(command, capture_output=True, check=True, env=environment).stdout.split() == [rb"R\xf6bo", rb"\u2026"]
+
+
+@pytest.mark.parametrize("owned", [True, False])  # False: between its lock and its name, at the beginning and at the end
+def test_who_comes_second_waits_for_the_owner(tmp_path, capsys, owned):
+    begun, done, order = threading.Event(), threading.Event(), []
+
+    def first():
+        with alone(tmp_path, "trained"):
+            if not owned:
+                (tmp_path / "owner.json").unlink()
+            begun.set()
+            done.wait(10)
+            order.append("first")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    begun.wait(10)
+    threading.Timer(0.2, done.set).start()
+    with alone(tmp_path, "trained"):
+        order.append("second")
+    thread.join()
+    said = capsys.readouterr().out
+    assert order == ["first", "second"] and said.startswith(f"{tmp_path} is being trained by ")
+    assert (str(os.getpid()) in said) == owned and ("another process" in said) != owned
