@@ -20,6 +20,7 @@ from rovolad_lib.files import replacing
 from rovolad_lib.lab import plots, records
 from rovolad_lib.lab.paths import RESULTS, ROOT
 
+MEASURED = {"listen": "zero_shot"}  # notebook -> the study whose records it shows, where that is not its own
 NAMED = 12  # runs that are named one by one
 HEAD = """# What is known so far
 
@@ -29,8 +30,9 @@ this page anew. Runs on the demo corpus and at preset `smoke` are not counted.
 
 
 def study_of(notebook):
-    """Return the study whose records a notebook writes: its name without number and `train`."""
-    return re.sub(r"^\d\d_(train_)?", "", Path(notebook).stem)
+    """Return the study whose records a notebook writes or shows: its name without number and `train`."""
+    name = re.sub(r"^\d\d_(train_)?", "", Path(notebook).stem)
+    return MEASURED.get(name, name)
 
 
 def answers(notebook, results=RESULTS):

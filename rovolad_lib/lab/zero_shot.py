@@ -28,6 +28,7 @@ from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.align import align
 
 OPINIONS = 20  # clips a maker that DNSMOS hears
+BESIDE = ("classical", "kNN", "one shot", "prior's mean", "nearest voice")  # what else could give a voice
 UNIT = {"similarity": "zero_shot_similarity", "eer": "passes"}  # their names in metrics.UNITS
 SCORES = ("similarity", "way_percent", "right_minus_wrong", "eer", "judge_similarity", "f0_error", "recognised",
           "gate_accepts", "gate_refuses", "dnsmos")  # fmt: skip
@@ -146,10 +147,10 @@ def fingerprint(voices):
     return digest.hexdigest()[:12]
 
 
-def record(table, agreed, voices, parameters, seconds, second):
+def record(summary, agreed, voices, parameters, seconds, second):
     """Return the run's record for `records.save`: its table whole, and the rows of all voices as metrics."""
-    scores = [name for name in SCORES if name in table]
-    overall = table[table.voice == "all"].set_index("made_by")
+    scores = [name for name in SCORES if name in summary]
+    overall = summary[summary.voice == "all"].set_index("made_by")
     held, recipe = fingerprint(voices), experiment.recipe()
     return {
         "study": "zero_shot", "run_id": records.run_id("zero_shot", parameters, held, recipe), "parameters": parameters,
@@ -157,23 +158,50 @@ def record(table, agreed, voices, parameters, seconds, second):
         "metrics": {f"{score}.{maker}": overall[score][maker] for score in scores for maker in overall.index},
         "units": {score: describe(UNIT.get(score, score), second.measured_by if score == "judge_similarity" else None)
                   for score in scores},
-        "agreement": agreed, "table": table.to_dict("records"), "seconds": seconds, "device": "cpu",
+        "agreement": agreed, "table": summary.to_dict("records"), "seconds": seconds, "device": "cpu",
     }  # fmt: skip
 
 
 def kept(results, committed=RESULTS):
-    """Return the newest table of a folder's records, or else of the committed ones; empty, said in a line, if none."""
+    """Return a folder's newest record of each set of voices and language, or else the committed ones; empty, said, if none."""
     frame = next((found for place in (results, committed) if len(found := records.load("zero_shot", place))), None)
     if frame is None:
         print("no zero-shot record yet: python -m rovolad_lib.lab.zero_shot --voices DIR --results results")
         return pandas.DataFrame()
-    return pandas.DataFrame(frame.sort_values("when").iloc[-1]["table"])
+    of = frame["parameters.voices"] + " voices, " + frame["parameters.language"]
+    return frame.assign(of=of).sort_values("when").drop_duplicates("of", keep="last").sort_values("of", ascending=False)
+
+
+def table(frame):
+    """Return the tables of several records of `kept` as one, of which the column `of` names voices and language."""
+    return pandas.concat([pandas.DataFrame(rows).assign(of=of) for of, rows in zip(frame["of"], frame["table"], strict=True)])
+
+
+def said(frame):
+    """Return what records of `kept` say: first one line of all, then one each; none without records."""
+    ways, lines = [], []
+    for row in frame.to_dict("records"):
+        at = pandas.DataFrame(row["table"]).query("voice == 'all'").set_index("made_by")
+        ours = at.loc["diffusion"]
+        ways.append(f"{row['of']} {ours.way_percent:.1f} ({ours.way_low:.1f} to {ours.way_high:.1f})")
+        others = ", ".join(f"{maker} {value:.1f}" for maker, value in at.way_percent.items() if maker in BESIDE)
+        scores = (
+            f"right minus wrong {ours.right_minus_wrong:.3f}, F0 error {ours.f0_error:.2f} (person {at.f0_error['person']:.2f})"
+        )
+        if at.get("recognised", pandas.Series(dtype=float)).notna().any():
+            scores += f", recognised {ours.recognised:.2f} (robot {at.recognised['robot']:.2f})"
+        scores += f", the gate accepts {ours.gate_accepts:.3f} and refuses {ours.gate_refuses:.3f} of other texts"
+        lines.append(f"{row['of']}: diffusion {ours.way_percent:.1f} %, {others}; {scores}")
+    return ["diffusion, % of the way from robot to real voice: " + "; ".join(ways), *lines] if lines else []
 
 
 def main(arguments=None):
     """Score a folder of voices: print the table, write it to --out, keep a record. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rovolad_lib.lab.zero_shot", description=__doc__.split("\n")[0])
     parser.add_argument("--voices", required=True, help="folder of recordings: a sub-folder a speaker, or files named by speaker")
+    parser.add_argument(
+        "--called", help="what the record calls these voices, such as unseen; their folder's name if it is left out"
+    )
     parser.add_argument("--texts", default=recorded.TEXTS, help="UTF-8, a text a line, or language, tab, text")
     parser.add_argument("--language", help="of the texts that are said; all of them if it is left out")
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
@@ -195,12 +223,14 @@ def main(arguments=None):
         parser.error(str(error))
     began, options = time.time(), {"steps": given.steps, "seed": given.seed, "guidance": given.guidance, "pitch": given.pitch}
     frame = evaluate(converter, voices, texts, second, data=given.data, **options)
-    table, agreed = likeness.summary(frame), likeness.agreement(frame)
-    told = {"preset": "full", "model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], **options}
-    path = records.save(record(table, agreed, voices, told, time.time() - began, second), given.results)
+    summary, agreed = likeness.summary(frame), likeness.agreement(frame)
+    languages = "+".join(sorted({language for language, _ in texts}))
+    told = {"voices": given.called or Path(given.voices).resolve().name, "language": languages, "preset": "full"}
+    told |= {"model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], **options}
+    path = records.save(record(summary, agreed, voices, told, time.time() - began, second), given.results)
     if given.out:
-        write(table, given.out)
-    print(table[table.voice == "all"].drop(columns="voice").to_string(index=False, float_format="%.3f", na_rep=""))
+        write(summary, given.out)
+    print(summary[summary.voice == "all"].drop(columns="voice").to_string(index=False, float_format="%.3f", na_rep=""))
     print("Spearman of both verifiers: " + ", ".join(f"{name} {value:.2f}" for name, value in agreed.items()) + f". {path}")
     return 0
 
@@ -210,9 +240,9 @@ def pitch(value):
     return value if value == "reference" else float(value)
 
 
-def write(table, path):
+def write(frame, path):
     """Write a table as .csv or .json, whole or not at all."""
-    text = table.to_csv(index=False, lineterminator="\n") if path.suffix == ".csv" else table.to_json(orient="records", indent=1)
+    text = frame.to_csv(index=False, lineterminator="\n") if path.suffix == ".csv" else frame.to_json(orient="records", indent=1)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 

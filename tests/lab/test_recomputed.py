@@ -138,42 +138,40 @@ def test_what_more_recordings_of_a_voice_are_worth(voices, many):
 
 
 def walked(prior):
-    """Return {sampler, steps, spacing: {seed: Fréchet distance}} of the digits' networks of a prior, usual schedule and scale."""
+    """Return {"sampler, steps, spacing", of the Gaussian ", schedule@scale" too: {seed: Fréchet distance}} on digits."""
     found = defaultdict(dict)
     for record in committed("ablation_sampler"):
         given = record["parameters"]
-        usual = given["schedule"] in (None, "cosine") and given["scale"] in (None, 1.0)
-        if given["corpus"] == "spoken_digits" and given["prior"] == prior and usual:
+        path = f", {given['schedule'] or 'cosine'}@{given['scale'] or 1.0:g}" if prior == "gaussian" else ""
+        if given["corpus"] == "spoken_digits" and given["prior"] == prior:
             for name, scores in record["walks"].items():
-                found[name][given["seed"]] = scores["frechet"] if scores else math.nan
+                found[name + path][given["seed"]] = scores["frechet"] if scores else math.nan
     return found
 
 
 def evaluations(name):
     """Return the network evaluations of a walk by its name."""
-    sampler, steps, _ = name.split(", ")
+    sampler, steps, *_ = name.split(", ")
     return 2 * int(steps) - 1 if sampler == "heun" else int(steps)
 
 
 @pytest.mark.parametrize("prior", ["gaussian", "robot", "mixed"])
 def test_the_best_walk_within_every_number_of_evaluations(prior):
-    found = walked(prior)
+    found = {name: by for name, by in walked(prior).items() if len(by) == 3}
+    assert len(found) > 50
     means = {name: numpy.mean(list(by.values())) for name, by in found.items()}
-    assert {len(by) for by in found.values()} == {3}
     said = line(f"{prior}, best within so many evaluations: ").split(": ", 1)[1].split("; ")
     assert len(said) >= 5
     for part in said:
-        within, name, mean, spread = re.match(r"(\d+): (.+) ([\d.]+) \((.+)\)", part).groups()
+        within, name, *told = re.match(r"(\d+): (.+) ([\d.]+) \(([\d.]+) to ([\d.]+)\)", part).groups()
         possible = {n: m for n, m in means.items() if evaluations(n) <= int(within) and not math.isnan(m)}
-        named = [n for n in possible if name.removesuffix(" cosine@1") == re.sub(r", \d+,| uniform", "", n)]
+        named = [n for n in possible if name == re.sub(r", \d+,| uniform|,(?= \w+@)", "", n)]
         best = min(named, key=possible.get)
         assert possible[best] == pytest.approx(min(possible.values()))  # at one step many are the same
         values = numpy.array(list(found[best].values()))
-        assert float(mean) == pytest.approx(values.mean(), abs=0.0051)
-        half = STUDENT[len(values)] * values.std(ddof=1) / math.sqrt(len(values))
-        assert [float(end) for end in spread.split(" to ")] == pytest.approx(
-            [values.mean() - half, values.mean() + half], abs=0.0051
-        )
+        half = STUDENT[3] * values.std(ddof=1) / math.sqrt(3)
+        expected = [values.mean(), values.mean() - half, values.mean() + half]
+        assert [float(figure) for figure in told] == pytest.approx(expected, abs=0.0051)
 
 
 def test_order_three_as_corrected_and_as_published():
@@ -182,8 +180,23 @@ def test_order_three_as_corrected_and_as_published():
     assert len(told) >= 5
     for steps, *figures in told:
         for figure, name in zip(figures, ("dpm_solver_pp 3", "dpm_solver_pp 3 published"), strict=True):
-            values = [value for found in networks for value in found.get(f"{name}, {steps}, uniform", {}).values()]
+            start = f"{name}, {steps}, uniform"
+            values = [
+                value for found in networks for walk, by in found.items() if walk.startswith(start) for value in by.values()
+            ]
             assert float(figure) == pytest.approx(numpy.nanmean(values), abs=0.0051)
+
+
+def test_schedules_and_scales():
+    found = defaultdict(list)
+    for record in committed("ablation_sampler"):
+        given = record["parameters"]
+        if given["corpus"] == "spoken_digits" and given["prior"] == "gaussian":
+            found[f"{given['schedule'] or 'cosine'}@{given['scale'] or 1.0:g}"].append(frechet(record))
+    assert len(found) >= 14
+    check_means(
+        line("gaussian, schedule and scale: ").split(": ", 1)[1].split("; ")[0], {k: dict(enumerate(v)) for k, v in found.items()}
+    )
 
 
 TOLD = {("none", 0): "nothing", ("none", 4): "recordings", ("minilm", 0): "words", ("minilm", 4): "both"}

@@ -35,7 +35,14 @@ def test_one_command_scores_a_folder(tmp_path, capsys):
     (record,) = records.load("zero_shot", tmp_path).to_dict("records")
     assert record["metrics.similarity.robot"] == pytest.approx(overall.similarity["robot"])
     assert record["parameters.steps"] == 2 and record["parameters.pitch"] == "reference" and len(record["table"]) == 24
-    shown = zero_shot.kept(tmp_path)
+    frame = zero_shot.kept(tmp_path)
+    assert frame["of"].tolist() == ["voices voices, en"]
+    first, line = zero_shot.said(frame)
+    way = overall.way_percent["diffusion"]
+    assert f": voices voices, en {way:.1f} (" in first and line.startswith(
+        f"voices voices, en: diffusion {way:.1f} %, classical "
+    )
+    shown = zero_shot.table(frame)
     assert list(shown.made_by) == list(table.made_by) and shown.similarity.tolist() == pytest.approx(table.similarity.tolist())
     assert "judge of speaker" in record["units.judge_similarity.model"] and len(record["data.voices"]) == 2
 
@@ -70,5 +77,6 @@ def test_a_table_is_written_as_csv_or_json(tmp_path):
 
 
 def test_without_a_record_it_is_said_how_to_make_one(tmp_path, capsys):
-    assert zero_shot.kept(tmp_path, tmp_path).empty
+    frame = zero_shot.kept(tmp_path, tmp_path)
+    assert frame.empty and zero_shot.said(frame) == []
     assert "python -m rovolad_lib.lab.zero_shot" in capsys.readouterr().out
