@@ -78,6 +78,8 @@ def scaled(part, change, *path):
     """Return a part of a record with its figures changed by `change`, which is told where they stand."""
     if isinstance(part, dict):
         return {name: scaled(value, change, *path, name) for name, value in part.items()}
+    if isinstance(part, list):
+        return [scaled(value, change, *path, str(k)) for k, value in enumerate(part)]
     return change(path, part) if isinstance(part, float) else part
 
 
