@@ -149,6 +149,11 @@ def padding(model):
     return {"mode": setting["pad"], "masked": setting["mask"] == "on", "length": model.notes.get("length")}
 
 
+def pitched(model):
+    """Return whether a denoiser was trained on robots as high as the person (see lab.material), and wants such ones."""
+    return model.notes["setting"].get("robots") == "pitched"
+
+
 class Converter:
     """Robot to person: an autoencoder, a denoiser and the prior it was trained with.
 
@@ -201,10 +206,12 @@ class Converter:
 
         A long text goes by its sentences, a long recording by its silences (see speech.longform), so memory does not grow; the
         voice, the level and the robot's pitch are the same in all. rate: words per minute of a text (None: the robot's 175);
-        pitch: Hz of the robot (None: 110); level: None is the network's; each may be "reference": as the references have it.
+        pitch: Hz of the robot (None: as the denoiser was trained, 110 or "reference"); level: None is the network's; each may
+        be "reference": as the references have it.
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
         best_of 1. The rest as for `__call__`.
         """
+        pitch = pitch or ("reference" if pitched(self.denoiser) else ROBOT_F0)
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
@@ -212,7 +219,7 @@ class Converter:
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
-        f0 = (median_f0(heard) or ROBOT_F0) if pitch == "reference" else pitch or ROBOT_F0
+        f0 = (median_f0(heard) or ROBOT_F0) if pitch == "reference" else pitch
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
         options |= {"sampler": sampler or default, **padding(self.denoiser)}
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import ROBOT_F0
+from rovolad_lib.convert import ROBOT_F0, pitched
 from rovolad_lib.metrics import speaker
 from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import robot
@@ -44,18 +44,22 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
 
     references: waves (S,) at 16 kHz of one voice, 6 s or so each; texts: list of (language, text); options: of the converter.
     Classical matches mean and deviation of the robot's latents to those of the references, kNN takes their frames nearest to
-    these; for both the robot speaks at the voice's pitch. The prior's mean is where the diffusion of a robot prior starts.
+    these; for both the robot speaks at the voice's pitch. The prior's mean is where the diffusion of a robot prior starts, of the
+    robot that the network knows.
     """
     codec, f0 = converter.autoencoder, median_f0(torch.cat(references)) or ROBOT_F0
     target = torch.cat(encode_waves(codec, references), dim=1)
-    moved = matched(encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts]), target)
+    as_high = encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts])
+    moved = matched(as_high, target)
 
     def converted(steps):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
 
-    heard, plain = converter.voice(references)[None], encode_waves(codec, [robot.say(text, language) for language, text in texts])
+    heard, said = converter.voice(references)[None], as_high
+    if not pitched(converter.denoiser):
+        said = encode_waves(codec, [robot.say(text, language) for language, text in texts])
     with torch.no_grad():
-        means = [converter.denoiser.mean(z[None], heard)[0] for z in plain]
+        means = [converter.denoiser.mean(z[None], heard)[0] for z in said]
 
     return {
         "classical": decode_latents(codec, moved),

@@ -89,6 +89,7 @@ def prepare(encoded, setting, size, seed=0, length=None):
     facts = provenance(encoded.data.table.loc[encoded.keep])
     if setting.copies == "on":  # to learn from, and for nothing else
         encoded = material.copied(encoded)
+        encoded = material.pitched(encoded) if setting.robots == "pitched" else encoded
     table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)

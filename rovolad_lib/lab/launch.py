@@ -17,7 +17,7 @@ from accelerate import PartialState
 
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.files import printable
-from rovolad_lib.lab import experiment, params, runs
+from rovolad_lib.lab import experiment, material, params, runs
 from rovolad_lib.lab.data import ready
 from rovolad_lib.lab.paths import ROOT
 from rovolad_lib.lab.setting import Setting
@@ -45,7 +45,7 @@ def train(p, run=None, **further):
     device = params.device(p.device)
     with PartialState(cpu=device == "cpu").main_process_first():  # data and latents are made once
         data, autoencoder = ready(p.data, p.corpora).only(p.corpus), Autoencoder.load()
-        encoded = experiment.encode(data, autoencoder)
+        encoded = material.under(experiment.encode(data, autoencoder), setting_of(p))
         run = run or run_of(p, data, autoencoder)
     return experiment.fit(encoded, setting_of(p), p.preset, run, p.seed, device, force=p.force, **further)[1], run
 

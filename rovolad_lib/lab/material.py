@@ -2,14 +2,17 @@
 
 import hashlib
 from dataclasses import replace
+from functools import partial
 
 import pandas
 import torch
 
 from rovolad_lib import speech
 from rovolad_lib.autoencoder.model import Autoencoder
+from rovolad_lib.convert import ROBOT_F0
 from rovolad_lib.lab import score
-from rovolad_lib.speech import latents, manifest
+from rovolad_lib.metrics.pitch import median_f0
+from rovolad_lib.speech import latents, manifest, phones, robot
 from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 from rovolad_lib.speech.batches import pad
 from rovolad_lib.speech.spectral import stft
@@ -18,14 +21,17 @@ SPEEDS = (0.88, 1.14)  # of copies: two semitones lower and higher, the vocal tr
 
 
 class Robots:
-    """Latents whose robots are others: robots[i], (E, R), in the place of the robot of held[i]."""
+    """Latents whose robots are others: robots[i], (E, R), in the place of the robot of held[i], saying the same as evenly."""
 
     def __init__(self, held, robots):
         self.held, self.robots = held, robots
 
+    def __len__(self):
+        return len(self.held)
+
     def __getitem__(self, i):
-        person, _, frame_map = self.held[i]
-        return person, self.robots[i], frame_map
+        person, robot, frame_map = self.held[i]
+        return person, self.robots[i], frame_map * self.robots[i].shape[1] // robot.shape[1]
 
     def lengths(self):
         """Return the frames T of every utterance, (N,) long."""
@@ -37,7 +43,7 @@ def under(encoded, setting):
 
     ae "separate": the robot's latents come from a codec of its own, the linear one in closed form, fitted to robot speech
     alone: a space whose axes know nothing of the person's. robots "one": at espeak's own rate, the same latents for the same
-    text, in the place of the person's rate, which differs from take to take.
+    text, in the place of the person's rate, which differs from take to take. robots "pitched": see `pitched`.
     """
     if setting.ae == "separate":
         encoded = replace(encoded, robot_codec=(codec := own_codec(encoded)))
@@ -50,20 +56,54 @@ def under(encoded, setting):
         told = table.index[table.text.notna()].tolist()
         said = dict(zip(told, score.robot_latents(encoded, told), strict=True))
         encoded = replace(encoded, latents=Robots(held, [said[i] if i in said else held[i][1] for i in table.index]))
-    return encoded
+    return pitched(encoded) if setting.robots == "pitched" else encoded
+
+
+def pitched(encoded):
+    """Return Encoded whose robots speak as high as the person in that very take, each encoded once and kept.
+
+    espeak says the text again at the rate it was said at and at the person's median pitch; where there is no rate, of a recording
+    that was flattened, the robot's envelope gets pulses of that pitch. A copy's pitch is its own.
+    """
+    data, table, robots = encoded.data, encoded.data.table, [None] * len(encoded.data.table)
+    speeds = table.speed if "speed" in table else pandas.Series(1.0, table.index)
+    for speed in speeds.unique():
+        rows = table.index[speeds == speed].tolist()
+        whose = hashlib.sha256("\n".join(table.id[rows]).encode()).hexdigest()[:12]
+        name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}-pitched-x{speed:g}.safetensors"
+        given = data.folder, partial(_pitched, speed), encoded.autoencoder.encode, data.folder / "latents" / name
+        frames, starts = latents.encode_read(table.loc[rows], *given, encoded.autoencoder.hop)
+        for i, a, b in zip(rows, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+            robots[i] = frames[a:b].float().T
+    return replace(encoded, latents=Robots(encoded.latents, robots))
+
+
+def _pitched(speed, row, data):
+    """Return the robot of a row as high as the person's recording played at a speed, (S,)."""
+    wave = manifest.robot_wave(row, data)
+    f0 = min((median_f0(manifest.wave(row, data)) or ROBOT_F0) * speed, robot.HIGHEST_HZ)
+    rate = phones.rate_of(wave, row.text, row.language) if row.robot_method == "espeak" else None
+    if rate is None:
+        return robot.flatten(wave, f0)
+    said, plain = robot.say(row.text, row.language, rate, f0=f0), robot.say(row.text, row.language, rate)
+    return said[: len(wave) * len(said) // len(plain)]  # shorter only where the robot was cut with its recording
 
 
 def copied(encoded, speeds=SPEEDS):
-    """Return Encoded with every training utterance of a speaker again at each speed, said by another speaker of its own."""
+    """Return Encoded with every training utterance of a speaker again at each speed, said by another speaker of its own.
+
+    The table's column speed says which, 1 of what was there.
+    """
     data, table = encoded.data, encoded.data.table
     rows = [i for i in encoded.keep if isinstance(table.speaker[i], str)]
     whose = hashlib.sha256("\n".join(table.id[rows]).encode()).hexdigest()[:12]
     name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}"
     codec, path = encoded.autoencoder, data.folder / "latents" / name
     held = latents.encode_copies(encoded.latents, rows, table, data.folder, codec.encode, path, codec.hop, speeds)
-    copies = [table.loc[rows].assign(speaker=table.speaker[rows] + f" x{speed:g}") for speed in speeds]
+    copies = [table.loc[rows].assign(speaker=table.speaker[rows] + f" x{speed:g}", speed=speed) for speed in speeds]
+    together = pandas.concat([table.assign(speed=1.0), *copies], ignore_index=True)
     keep = [*encoded.keep, *range(len(table), len(held))]
-    return replace(encoded, data=replace(data, table=pandas.concat([table, *copies], ignore_index=True)), latents=held, keep=keep)
+    return replace(encoded, data=replace(data, table=together), latents=held, keep=keep)
 
 
 def apart(encoded, mode):

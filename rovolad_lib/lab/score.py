@@ -6,10 +6,11 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, padding, prior_of, sample
+from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, padding, pitched, prior_of, sample
 from rovolad_lib.denoiser import text
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
+from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.audio import set_level
 from rovolad_lib.speech.pairs import tell
@@ -41,7 +42,8 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
     prior, default = prior_of(model.notes["prior"], prior)
     device = next(model.parameters()).device
     voices = {name: value.to(device) for name, value in tell(described or rows, **told_to(model, encoded.data)).items()}
-    robots, contexts = robot_latents(encoded, says or rows), [context(encoded, i, references) for i in rows]
+    contexts = [context(encoded, i, references) for i in rows]
+    robots = robot_latents(encoded, says or rows, heights(encoded, contexts) if pitched(model) else None)
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
@@ -81,13 +83,19 @@ def told_to(model, data):
     return given
 
 
-def robot_latents(encoded, rows):
-    """Return the robot's latents (E, R) for the texts of some utterances, at its normal rate."""
+def robot_latents(encoded, rows, f0=None):
+    """Return the robot's latents (E, R) for the texts of some utterances, at its normal rate; f0: its pitch in each, in Hz."""
     table = encoded.data.table.loc[rows]
-    said = {key: robot.say(*key) for key in dict.fromkeys(zip(table.text, table.language, strict=True))}
+    keys = list(zip(table.text, table.language, f0 or [ROBOT_F0] * len(rows), strict=True))
+    said = {key: robot.say(*key[:2], f0=key[2]) for key in dict.fromkeys(keys)}
     codec = encoded.robot_codec or encoded.autoencoder
     coded = dict(zip(said, encode_waves(codec, list(said.values())), strict=True))
-    return [coded[key] for key in zip(table.text, table.language, strict=True)]
+    return [coded[key] for key in keys]
+
+
+def heights(encoded, contexts):
+    """Return the pitch at which the robot speaks for each of some contexts (E, T2), in Hz: the median of what is heard there."""
+    return [median_f0(wave) or ROBOT_F0 for wave in decode_latents(encoded.autoencoder, contexts)]
 
 
 def context(encoded, i, references):

@@ -16,7 +16,7 @@ from rovolad_lib.lab.variants import GAUSSIAN, VARIANTS
 SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff", "ae")  # values as in lab.params
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
-    "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
+    "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one", "pitched"), "times": ("path", "start"),
 }  # fmt: skip
 
 

@@ -43,15 +43,12 @@ class Latents:
 class Copies:
     """Latents, and behind them some of their utterances again at other speeds, as a tape is played: other voices, same words.
 
-    held: Latents; rows: positions of those; speeds: a copy of all rows each; paths: its file, see `encode_copies`. A copy's robot
-    is its original's.
+    held: Latents; rows: positions of those; speeds: a copy of all rows each; parts: its frames and starts, see `encode_read`. A
+    copy's robot is its original's.
     """
 
-    def __init__(self, held, rows, speeds, paths):
-        self.held, self.rows, self.speeds, self.parts = held, list(rows), list(speeds), []
-        for path in paths:
-            with reading(path) as file:
-                self.parts.append((file.get_tensor("frames"), file.get_tensor("starts")))
+    def __init__(self, held, rows, speeds, parts):
+        self.held, self.rows, self.speeds, self.parts = held, list(rows), list(speeds), list(parts)
 
     def __len__(self):
         return len(self.held) + len(self.rows) * len(self.parts)
@@ -76,16 +73,27 @@ def encode_copies(held, rows, table, data, encode_batch, path, hop, speeds, batc
 
     held: Latents of `table`; path: of the files, to whose name each adds its speed; the rest as for `encode`.
     """
+    chosen, parts = table.iloc[rows], []
+    for speed in speeds:
+        file = path.with_name(f"{path.name}-x{speed:g}.safetensors")
+        parts.append(encode_read(chosen, data, partial(_played, speed), encode_batch, file, hop, batch))
+    return Copies(held, rows, speeds, parts)
+
+
+def encode_read(table, data, read, encode_batch, path, hop, batch=16):
+    """Encode what `read` (row, data) -> (S,) reads of every row of a table into one file, or leave the file that is there.
+
+    Returns its latents, (sum of T, E) float16, and where each row's begin, (N + 1,) long; the rest as for `encode`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    paths = [path.with_name(f"{path.name}-x{speed:g}.safetensors") for speed in speeds]
-    for speed, file in zip(speeds, paths, strict=True):
-        with nullcontext() if file.exists() else FileLock(file.with_suffix(".lock")):
-            if not file.exists():
-                frames = _encode_all(table.iloc[rows], data, partial(_played, speed), encode_batch, hop, batch)
-                starts = torch.tensor([0] + [len(part) for part in frames]).cumsum(0)
-                with replacing(file) as temporary:
-                    save_file({"frames": torch.cat(frames), "starts": starts}, temporary)
-    return Copies(held, rows, speeds, paths)
+    with nullcontext() if path.exists() else FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            frames = _encode_all(table, data, read, encode_batch, hop, batch)
+            starts = torch.tensor([0] + [len(part) for part in frames]).cumsum(0)
+            with replacing(path) as temporary:
+                save_file({"frames": torch.cat(frames), "starts": starts}, temporary)
+    with reading(path) as file:
+        return file.get_tensor("frames"), file.get_tensor("starts")
 
 
 def _played(speed, row, data):

@@ -21,6 +21,7 @@ from rovolad_lib.speech.spectral import istft, stft
 
 ESPEAK_RATE = 22050
 WORDS_PER_MINUTE = (80, 450)
+LOWEST_HZ, HIGHEST_HZ = 20, 500  # of a flat pitch
 DEFAULT_RATE = 175
 EDGE_S = 0.05  # silence on both ends: where a person's silence belongs, and where an analysis window may ring out
 
@@ -178,7 +179,7 @@ def _request(text, language, rate, name=None, pitch=None, pitch_range=None, f0=1
         "rate": _between("rate", rate, *WORDS_PER_MINUTE),
         "pitch": _between("pitch", pitch, 0, 99),
         "pitch_range": _between("pitch_range", pitch_range, 0, 99),
-        "f0": _between("f0", f0, 20, 500) if pitch is None and pitch_range is None else None,
+        "f0": _between("f0", f0, LOWEST_HZ, HIGHEST_HZ) if pitch is None and pitch_range is None else None,
     }
 
 
