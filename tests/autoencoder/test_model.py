@@ -35,8 +35,8 @@ def shaken(**options):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) / 20)
-    model.standardise([speech(n) for n in SAMPLES])
-    return model.eval()
+    model.eval().standardise([speech(n) for n in SAMPLES])  # a network in training rounds otherwise
+    return model
 
 
 def test_the_linear_codec_is_the_principal_components():

@@ -113,7 +113,8 @@ def test_committed_records_keep_their_run_ids(path):
     shown = {k: v for k, v in parameters.items() if k not in plain and k not in ("autoencoder", "sizes")}
     data = SimpleNamespace(name=parameters["corpus"], demo=record["data"]["demo"])
     model = SimpleNamespace(fingerprint=lambda: parameters["autoencoder"])
-    for chosen in ({}, {name: plain[name] for name in experiment.LATER}):  # a default that is given is a default
+    named = {name: parameters[name] for name in experiment.LATER if name in parameters}
+    for chosen in (named, {name: plain[name] for name in experiment.LATER} | named):  # a default that is given is a default
         made = experiment.decides(Parameters(**shown), data, model, **chosen)
         assert made == parameters
         found = records.run_id(record["study"], made, record["data"]["fingerprint"], record["recipe"])
