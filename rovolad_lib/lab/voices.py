@@ -127,7 +127,8 @@ class Described:
         self.judges, self.portrait = judges, measure.Portrait()
 
     def __call__(self, encoded, setting, model, rows, heard, waves, seed=0, **options):
-        """Return parts of a record, among them `aspects`: {gender ...: {accuracy, judge, chance, follows, keeps}}.
+        """Return parts of a record, among them `aspects`: {gender ...: {accuracy, judge, chance, follows, keeps}}, of the
+        clips of which the manifest knows the aspect.
 
         accuracy: how often the judge hears the aspect of the true take; judge: its own on these real takes; chance: the most
         frequent answer's; follows, keeps: described as somebody of another, how often it hears that, or still the own.
@@ -135,13 +136,18 @@ class Described:
         told, table = self.portrait.brief(encoded, setting, model, rows, heard, waves, seed, **options), encoded.data.table
         yard, told["aspects"] = self.portrait.yard(encoded, rows, heard), {}
         for aspect, judge in self.judges.items():
-            own, random = table[aspect][rows].to_numpy(), numpy.random.default_rng(0)
-            said = {"accuracy": share(judge, waves, own), "judge": share(judge, yard.truth, own)}
-            said["chance"] = float(table[aspect][rows].value_counts(normalize=True).iloc[0])
+            known = [k for k, i in enumerate(rows) if isinstance(table[aspect][i], str)]
+            if not known:
+                continue
+            of, random = [rows[k] for k in known], numpy.random.default_rng(0)
+            own = table[aspect][of].to_numpy()
+            said = {"accuracy": share(judge, [waves[k] for k in known], own)}
+            said["judge"] = share(judge, [yard.truth[k] for k in known], own)
+            said["chance"] = float(table[aspect][of].value_counts(normalize=True).iloc[0])
             if setting.description != "none":
                 other = [int(random.choice(table.index[table[aspect].notna() & (table[aspect] != value)])) for value in own]
                 made = score.speak(
-                    encoded, model, rows, described=other, seed=seed, references=min(3, setting.references), **options
+                    encoded, model, of, described=other, seed=seed, references=min(3, setting.references), **options
                 )
                 wanted = table[aspect][other].to_numpy()
                 said |= {"follows": share(judge, made, wanted), "keeps": share(judge, made, own)}

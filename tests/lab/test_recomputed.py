@@ -202,7 +202,7 @@ def test_schedules_and_scales():
 TOLD = {("none", 0): "nothing", ("none", 4): "recordings", ("minilm", 0): "words", ("minilm", 4): "both"}
 
 
-@pytest.mark.parametrize(("corpus", "metric"), [("acted_speech", "frechet"), ("mls", "mel_distance")])
+@pytest.mark.parametrize(("corpus", "metric"), [("acted_speech", "frechet"), ("mls", "mel_distance"), ("every", "frechet")])
 def test_what_words_about_a_voice_are_worth(corpus, metric):
     records = [record for record in committed("ablation_text") if record["parameters"]["corpus"] == corpus]
     by = defaultdict(dict)

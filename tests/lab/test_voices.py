@@ -81,6 +81,12 @@ def test_a_judge_tells_whether_a_description_of_somebody_else_is_followed(encode
     assert told == {"accuracy": 1.0, "judge": 1.0, "chance": 0.5, "follows": 1.0, "keeps": 0.0}
     bare = further(encoded, experiment.Setting(), None, rows, {}, [real[i] for i in rows[::-1]])["aspects"]["gender"]
     assert bare == {"accuracy": 0.0, "judge": 1.0, "chance": 0.5}
+    unknown = table.assign(gender=gender, age=None)  # what a manifest does not know of a clip is not held against it
+    unknown.loc[rows[:5], "gender"] = None
+    further.judges["age"] = judge
+    partly = replace(encoded, data=replace(encoded.data, table=unknown))
+    found = further(partly, experiment.Setting(), None, rows, {}, [real[i] for i in rows])["aspects"]
+    assert found == {"gender": {"accuracy": 1.0, "judge": 1.0, "chance": 1.0}}
     frame = pandas.DataFrame([
         {f"aspects.gender.{k}": v for k, v in told.items()}
         | {"parameters.description": "minilm", "parameters.references": 4, "parameters.seed": 0}
