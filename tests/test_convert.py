@@ -2,11 +2,12 @@ import pytest
 import torch
 
 from rovolad_lib import convert
-from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, prior_of, priors_of, sample
+from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, sample
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Estimator
 from rovolad_lib.diffusion import samplers
 from rovolad_lib.diffusion.guidance import guided
+from rovolad_lib.diffusion.named import prior_of, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.schedules import gamma_sigmoid, grid
 from rovolad_lib.metrics import pitch

@@ -7,9 +7,9 @@ import torch
 
 from rovolad_lib import autoencoder, denoiser, diffusion, speech, train
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import BOTH, prior_of, priors_of
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
+from rovolad_lib.diffusion.named import BOTH, prior_of, priors_of
 from rovolad_lib.lab import material, presets, records, runs, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.setting import LATER, Setting

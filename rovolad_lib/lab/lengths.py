@@ -3,7 +3,8 @@
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import padding, prior_of, sample
+from rovolad_lib.convert import padding, sample
+from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab import score
 from rovolad_lib.speech import robot
 from rovolad_lib.speech.audio import SAMPLE_RATE

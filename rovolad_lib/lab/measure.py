@@ -8,7 +8,7 @@ import pandas
 import torch
 from seaborn.algorithms import bootstrap
 
-from rovolad_lib.convert import BOTH
+from rovolad_lib.diffusion.named import BOTH
 from rovolad_lib.lab import records, score
 from rovolad_lib.lab.setting import Setting
 from rovolad_lib.metrics import intervals, signal, speaker, words

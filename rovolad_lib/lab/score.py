@@ -6,8 +6,9 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, padding, pitched, prior_of, sample
+from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, padding, pitched, sample
 from rovolad_lib.denoiser import text
+from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
 from rovolad_lib.metrics.pitch import median_f0

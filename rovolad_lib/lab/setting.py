@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from rovolad_lib.convert import BOTH, priors_of
 from rovolad_lib.denoiser.mean import FORMS
 from rovolad_lib.denoiser.objective import Denoising
+from rovolad_lib.diffusion.named import BOTH, priors_of
 from rovolad_lib.diffusion.priors import Bridge
 from rovolad_lib.diffusion.schedules import check
 from rovolad_lib.diffusion.targets import TARGETS
@@ -90,7 +90,7 @@ class Setting:
         return chosen | ({"padding": "seen"} if self.mask == "loss" else {})
 
     def named(self, deviation):
-        """Return what `convert.prior_of` takes; deviation: of the residual that the prior's mean leaves.
+        """Return what `diffusion.named.prior_of` takes; deviation: of the residual that the prior's mean leaves.
 
         ValueError for a field that has no meaning under the prior.
         """

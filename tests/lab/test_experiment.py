@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rovolad_lib import autoencoder, speech, train
-from rovolad_lib.convert import Converter, padding, priors_of
+from rovolad_lib.convert import Converter, padding
+from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
 from rovolad_lib.lab import experiment, records, runs, score
 from rovolad_lib.lab.params import Parameters

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, prior_of, sample
+from rovolad_lib.convert import CONTEXT_FRAMES, sample
 from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab import score
 from rovolad_lib.metrics import judges
 from rovolad_lib.speech import manifest, robot

@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import pytest
 
-from rovolad_lib.convert import priors_of
+from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.setting import Setting, named_runs
 from rovolad_lib.lab.variants import CAUSES, HEADLINES, VARIANTS

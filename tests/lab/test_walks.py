@@ -3,8 +3,8 @@
 import pandas
 import pytest
 
-from rovolad_lib.convert import priors_of
 from rovolad_lib.diffusion import samplers
+from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.lab import experiment, runs, walks
 from rovolad_lib.lab.params import Parameters
 
