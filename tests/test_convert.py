@@ -407,6 +407,15 @@ def test_rate_pitch_and_level_are_given_or_the_references(converter, monkeypatch
         converter(voice, voice, rate=200)
 
 
+def test_a_network_of_pitched_robots_is_given_them_unless_told_otherwise(converter, monkeypatch):
+    said, voice = [], robot.say("A reference of some length, spoken in a high voice.", rate=120, f0=220.0)
+    monkeypatch.setattr(longform, "said", lambda *a: said.append(a[3]) or iter([robot.say(a[0], *a[1:3], f0=a[3])]))
+    monkeypatch.setitem(converter.denoiser.notes, "setting", converter.denoiser.notes["setting"] | {"robots": "pitched"})
+    for options in ({}, {"pitch": "reference"}, {"pitch": 90.0}):
+        converter("Yes.", voice, steps=1, **options)
+    assert said == [pitch.median_f0(voice)] * 2 + [90.0] and abs(said[0] - 220) < 2
+
+
 def test_the_best_of_several_readings_is_the_most_like_the_reference(converter, monkeypatch):
     voice, heard = wave(8000, 1), []
 
