@@ -13,6 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy
 import pandas
 from tqdm.auto import tqdm
 
@@ -28,6 +29,7 @@ from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.align import align
 
 OPINIONS = 20  # clips a maker that DNSMOS hears
+CLOSED = 10  # texts, about, among which the recogniser chooses
 BESIDE = ("classical", "kNN", "one shot", "prior's mean", "nearest voice")  # what else could give a voice
 UNIT = {"similarity": "zero_shot_similarity", "eer": "passes"}  # their names in metrics.UNITS
 SCORES = ("similarity", "way_percent", "right_minus_wrong", "eer", "judge_similarity", "f0_error", "recognised",
@@ -90,16 +92,18 @@ def evaluate(converter, voices, texts, second, *, data=None, steps=4, seed=0, **
 
 
 def recognised(said, texts, parts):
-    """Return {(voice, maker, group): share of its English texts found among all of them}; {}, said, where none can be."""
+    """Return {(voice, maker, group): share of its English texts found, each among the CLOSED around it}; {}, said, if none."""
     english = [k for k, (language, _) in enumerate(texts) if language == "en"]
     if not english or importlib.util.find_spec("pocketsphinx") is None:
         print("without recognition: " + ("the package pocketsphinx is missing" if english else "no English texts"))
         return {}
     known, right, hits_of = [words.plain(text) for _, text in texts], {}, {}
+    sets = [part.tolist() for part in numpy.array_split(english, max(1, round(len(english) / CLOSED)))]
     for key, waves in said.items():
         if id(waves) not in hits_of:  # the robot is the same for all voices
-            heard = words.recognise([waves[k] for k in english], [known[k] for k in english])
-            hits_of[id(waves)] = {k: found == known[k] for k, found in zip(english, heard, strict=True)}
+            heard = [words.recognise([waves[k] for k in part], [known[k] for k in part]) for part in sets]
+            hits_of[id(waves)] = {k: one == known[k] for part, found in zip(sets, heard, strict=True)
+                                  for k, one in zip(part, found, strict=True)}  # fmt: skip
         hit = hits_of[id(waves)]
         for group, part in enumerate(parts):
             if hits := [hit[k] for k in part if k in hit]:

@@ -62,6 +62,17 @@ def test_what_cannot_be_scored_is_one_line(arguments, words, tmp_path, capsys):
     assert stopped.value.code == 2 and words in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_text_is_recognised_among_the_ten_around_it(monkeypatch):
+    sets = []
+    monkeypatch.setattr(zero_shot.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(zero_shot.words, "recognise", lambda waves, texts: sets.append(texts) or [texts[0]] * len(waves))
+    texts = [("en" if k != 3 else "de", f"text {k}") for k in range(21)]
+    found = zero_shot.recognised({("ann", "robot"): [None] * 21}, texts, [[0, 1, 3], [2, 3], [3], list(range(4, 21))])
+    english = [text for language, text in texts if language == "en"]
+    assert sets == [english[:10], english[10:]]
+    assert found == {("ann", "robot", 0): 0.5, ("ann", "robot", 1): 0.0, ("ann", "robot", 3): 1 / 17}
+
+
 def test_the_second_verifier_is_the_shipped_judge_of_most_speakers():
     judge = zero_shot.judge()
     assert judge.report["question"] == "speaker" and len(judge.classes) == max(
