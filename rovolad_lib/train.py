@@ -47,6 +47,13 @@ def fit(model, step, batches, run, **options):
         return _fit(model, step, batches, Path(run), **options)
 
 
+def _compiled(network, device):
+    """Return the network compiled; ValueError where it cannot be, for torch's folder has a space, where its linker splits it."""
+    if device.type == "cpu" and " " in (folder := str(Path(torch.__file__).parent)):
+        raise ValueError(f"compile: torch lies in {folder!r}; accepted on a CPU: a path without a space, or compile=False")
+    return torch.compile(network)
+
+
 def _fit(
     model, step, batches, run, *, steps=None, seconds=None, lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-2, warmup=0.02,
     ema=0.999, clip=1.0, seed=0, device="cpu", workers=0, every=60.0, plan=None, force=False, keep=(), accumulate=1,
@@ -68,7 +75,8 @@ def _fit(
     Step i is seeded with (seed, i), so a resumed run repeats an uninterrupted one. Of several processes each takes its share of
     the items of every batch through the network; draws and losses are of the whole batch, so that the run is that of one.
     Errors: FloatingPointError, naming the last good checkpoint, where a loss or gradient is not finite, or the loss of a row
-    of the log is EXPLODED times that of the first; OSError, naming the file, where a checkpoint cannot be written.
+    of the log is EXPLODED times that of the first; OSError, naming the file, where a checkpoint cannot be written; ValueError
+    where torch cannot compile.
     """
     check(precision, "precision", ("no", "bf16"))
     main = PartialState().is_main_process  # of many processes the first writes
@@ -78,7 +86,7 @@ def _fit(
     learned = [p for p in model.to(accelerator.device).train().parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr, betas, weight_decay=weight_decay, fused=True)
     trained, optimizer = accelerator.prepare(model, optimizer)
-    trained = torch.compile(trained) if compile else trained
+    trained = _compiled(trained, accelerator.device) if compile else trained
     trained = Shared(trained) if accelerator.num_processes > 1 else trained
     step = torch.autocast(accelerator.device.type, torch.bfloat16)(step) if precision == "bf16" else step
     if steps is None:

@@ -403,6 +403,8 @@ def test_accumulated_batches_are_one_large_one(tmp_path):
 def test_a_network_learns_in_bfloat16_and_compiled(tmp_path, options):
     if "compile" in options and not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         pytest.skip("no C++ compiler, which torch.compile needs")
+    if "compile" in options and " " in torch.__file__:
+        pytest.skip("torch lies in a folder with a space, where it cannot compile")
     kinds, model = set(), nn.Linear(3, 1)
 
     def seen(model, batch):
@@ -414,6 +416,12 @@ def test_a_network_learns_in_bfloat16_and_compiled(tmp_path, options):
     assert kinds == {torch.bfloat16} and model(torch.zeros(1, 3)).dtype == torch.float32
     with pytest.raises(ValueError, match="precision 'fp8' is not known; accepted: no, bf16"):
         fit(model, seen, Line(), tmp_path, steps=1, precision="fp8")
+
+
+def test_where_torch_cannot_compile_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "__file__", "/home/an ne/torch/__init__.py")
+    with pytest.raises(ValueError, match="compile: torch lies in '.*an ne.*torch'; accepted on a CPU: a path without a space"):
+        fit(network(), step, Line(), tmp_path, steps=1, compile=True)
 
 
 def million(model, batch):
