@@ -21,7 +21,7 @@ from rovolad_lib.speech.batches import pad
 MODELS = SHIPPED.parent
 DEFAULT = MODELS / "denoiser_every.safetensors"
 VOICES = MODELS / "voices.safetensors"
-ROBOT_F0 = 110.0  # Hz, what the denoisers were trained on
+ROBOT_F0 = 110.0  # Hz, of the data's robots, and where a voice has no pitch
 CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
 
@@ -108,9 +108,15 @@ def padding(model):
     return {"mode": setting["pad"], "masked": setting["mask"] == "on", "length": model.notes.get("length")}
 
 
-def pitched(model):
+def is_pitched(model):
     """Return whether a denoiser was trained on robots as high as the person (see lab.material), and wants such ones."""
     return model.notes["setting"].get("robots") == "pitched"
+
+
+def robot_f0(wave, speed=1.0):
+    """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, played at a speed."""
+    f0 = median_f0(wave) if len(wave) else 0.0
+    return min(f0 * speed, espeak.HIGHEST_HZ) or ROBOT_F0
 
 
 class Converter:
@@ -170,7 +176,7 @@ class Converter:
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
         best_of 1. The rest as for `__call__`.
         """
-        pitch = pitch or ("reference" if pitched(self.denoiser) else ROBOT_F0)
+        pitch = pitch or ("reference" if is_pitched(self.denoiser) else ROBOT_F0)
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
@@ -178,7 +184,7 @@ class Converter:
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
-        f0 = (median_f0(heard) or ROBOT_F0) if pitch == "reference" else pitch
+        f0 = robot_f0(heard) if pitch == "reference" else pitch
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
         options |= {"sampler": sampler or default, **padding(self.denoiser)}
 

@@ -4,9 +4,8 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import ROBOT_F0, pitched
+from rovolad_lib.convert import ROBOT_F0, is_pitched, robot_f0
 from rovolad_lib.metrics import speaker
-from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import robot
 
 NEIGHBOURS = 4  # of a frame; source: Baas 2023 (kNN-VC, arXiv 2305.18975)
@@ -47,7 +46,7 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     these; for both the robot speaks at the voice's pitch. The prior's mean is where the diffusion of a robot prior starts, of the
     robot that the network knows.
     """
-    codec, f0 = converter.autoencoder, median_f0(torch.cat(references)) or ROBOT_F0
+    codec, f0 = converter.autoencoder, robot_f0(torch.cat(references))
     target = torch.cat(encode_waves(codec, references), dim=1)
     as_high = encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts])
     moved = matched(as_high, target)
@@ -55,9 +54,9 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     def converted(steps):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
 
-    heard, said = converter.voice(references)[None], as_high
-    if not pitched(converter.denoiser):
-        said = encode_waves(codec, [robot.say(text, language) for language, text in texts])
+    heard, said, pitch = converter.voice(references)[None], as_high, options.get("pitch")
+    if (pitch or not is_pitched(converter.denoiser)) and pitch != "reference":
+        said = encode_waves(codec, [robot.say(text, language, f0=pitch or ROBOT_F0) for language, text in texts])
     with torch.no_grad():
         means = [converter.denoiser.mean(z[None], heard)[0] for z in said]
 

@@ -3,7 +3,7 @@
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import padding, sample
+from rovolad_lib.convert import ROBOT_F0, padding, sample
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab import score
 from rovolad_lib.speech import robot
@@ -35,11 +35,13 @@ def longer(encoded, model, rows, heard, *, steps=4, seed=0, sampler=None, most=2
         if not groups or not judges:
             continue
         texts, language = [" ".join(table.text[group]) for group in groups], table.language[rows[0]]
-        robots = encode_waves(codec, [robot.say(text, language) for text in texts])
         contexts = [score.context(encoded, group[0], 3) for group in groups]
+        f0s = score.robot_f0s(encoded, model, contexts)
+        robots = encode_waves(codec, [robot.say(text, language, f0=f0) for text, f0 in zip(texts, f0s, strict=True)])
         told = {"sampler": sampler or default, "steps": steps, "seed": seed, **padding(model), **options}
         waves = decode_latents(encoded.autoencoder, sample(model, prior, robots, contexts, **told))
-        pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in cut(wave, text, language)]
+        spoken = zip(waves, texts, f0s, strict=True)
+        pieces = [piece for wave, text, f0 in spoken for piece in cut(wave, text, language, f0)]
         said = [i for group in groups for i in group]
         found[str(words)] = {}
         for question, judge in judges.items():
@@ -48,7 +50,7 @@ def longer(encoded, model, rows, heard, *, steps=4, seed=0, sampler=None, most=2
     return found
 
 
-def cut(wave, text, language):
-    """Return the pieces of a wave (S,) in which the words of a text are said, from where the robot begins each to the next."""
-    starts = [round(seconds * SAMPLE_RATE) for _, seconds in robot.marks("words", text, language)]
+def cut(wave, text, language, f0=ROBOT_F0):
+    """Return the pieces of a wave (S,) in which the words of a text are said, from where the robot, at f0 Hz, begins each."""
+    starts = [round(seconds * SAMPLE_RATE) for _, seconds in robot.marks("words", text, language, f0=f0)]
     return list(torch.tensor_split(wave, starts[1:]))

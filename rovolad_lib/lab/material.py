@@ -7,11 +7,10 @@ from functools import partial
 import pandas
 import torch
 
-from rovolad_lib import speech
+from rovolad_lib import autoencoder, speech
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import ROBOT_F0
+from rovolad_lib.convert import robot_f0
 from rovolad_lib.lab import score
-from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import latents, manifest, phones, robot
 from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 from rovolad_lib.speech.batches import pad
@@ -30,8 +29,8 @@ class Robots:
         return len(self.held)
 
     def __getitem__(self, i):
-        person, robot, frame_map = self.held[i]
-        return person, self.robots[i], frame_map * self.robots[i].shape[1] // robot.shape[1]
+        person, before, frame_map = self.held[i]
+        return person, self.robots[i], frame_map * self.robots[i].shape[1] // before.shape[1]
 
     def lengths(self):
         """Return the frames T of every utterance, (N,) long."""
@@ -62,16 +61,17 @@ def under(encoded, setting):
 def pitched(encoded):
     """Return Encoded whose robots speak as high as the person in that very take, each encoded once and kept.
 
-    espeak says the text again at the rate it was said at and at the person's median pitch; where there is no rate, of a recording
-    that was flattened, the robot's envelope gets pulses of that pitch. A copy's pitch is its own.
+    espeak says the text again at the rate it was said at and at the person's median pitch; where there is none, for the recording
+    was flattened, or no likely rate gives its robot, that robot's envelope gets pulses of the pitch. A copy's pitch is its own.
     """
     data, table, robots = encoded.data, encoded.data.table, [None] * len(encoded.data.table)
     speeds = table.speed if "speed" in table else pandas.Series(1.0, table.index)
     for speed in speeds.unique():
         rows = table.index[speeds == speed].tolist()
         whose = hashlib.sha256("\n".join(table.id[rows]).encode()).hexdigest()[:12]
-        name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}-pitched-x{speed:g}.safetensors"
-        given = data.folder, partial(_pitched, speed), encoded.autoencoder.encode, data.folder / "latents" / name
+        name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}.{autoencoder.RECIPE}"
+        path = data.folder / "latents" / f"{name}-pitched-x{speed:g}.safetensors"
+        given = data.folder, partial(_pitched, speed), encoded.autoencoder.encode, path
         frames, starts = latents.encode_read(table.loc[rows], *given, encoded.autoencoder.hop)
         for i, a, b in zip(rows, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
             robots[i] = frames[a:b].float().T
@@ -81,7 +81,7 @@ def pitched(encoded):
 def _pitched(speed, row, data):
     """Return the robot of a row as high as the person's recording played at a speed, (S,)."""
     wave = manifest.robot_wave(row, data)
-    f0 = min((median_f0(manifest.wave(row, data)) or ROBOT_F0) * speed, robot.HIGHEST_HZ)
+    f0 = robot_f0(manifest.wave(row, data), speed)
     rate = phones.rate_of(wave, row.text, row.language) if row.robot_method == "espeak" else None
     if rate is None:
         return robot.flatten(wave, f0)

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 
 from rovolad_lib import convert
-from rovolad_lib.convert import Converter
+from rovolad_lib.convert import ROBOT_F0, Converter, is_pitched
 from rovolad_lib.diffusion.samplers import SAMPLERS
 from rovolad_lib.lab import listen, plots, studio
 from rovolad_lib.speech import longform, references
@@ -39,9 +39,10 @@ class Panel:
         self.model = widgets.Dropdown(options=[("as loaded", ""), *((p.stem, p) for p in models)], description="model")
         self.sampler = widgets.Dropdown(options=[OWN, *SAMPLERS], description="sampler")
         self.steps = widgets.IntSlider(4, 1, 32, description="steps")
-        self.guidance = widgets.FloatSlider(value=1.0, min=1.0, max=4.0, step=0.25, description="guidance")
+        self.guidance = widgets.FloatSlider(value=1.75, min=1.0, max=4.0, step=0.25, description="guidance")
         self.seed = widgets.BoundedIntText(0, 0, 10**6, description="seed")
-        self.rate, self.pitch = (widgets.Checkbox(False, description=f"{name} as the reference") for name in ("rate", "pitch"))
+        self.rate, self.pitch = (widgets.Checkbox(value, description=f"{name} as the reference")
+                                 for name, value in (("rate", False), ("pitch", is_pitched(converter.denoiser))))  # fmt: skip
         self.among = widgets.SelectMultiple(options=list(self.voices), value=list(self.voices)[:3], description="grid of")
         self.bar, self.remark, self.heard = widgets.IntProgress(0, 0, 1), widgets.HTML(), widgets.HTML(studio.heard(converter))
         self.players, self.strip = widgets.HTML(), widgets.HTML()
@@ -72,7 +73,7 @@ class Panel:
 
     def say(self, text, voice, callback=None):
         """Return a text in a voice (S,), as the controls have it."""
-        like = {name: "reference" for name in ("rate", "pitch") if getattr(self, name).value}
+        like = {"rate": "reference" if self.rate.value else None, "pitch": "reference" if self.pitch.value else ROBOT_F0}
         sampler = None if self.sampler.value == OWN else self.sampler.value
         return self.converter(text, self.voices[voice], self.language.value, self.steps.value, self.guidance.value, sampler,
                               seed=self.seed.value, callback=callback, **like)  # fmt: skip
@@ -135,7 +136,7 @@ class Panel:
         """Load the chosen model, and say what it has heard."""
         chosen = self.model.value
         self.converter = Converter.load(chosen, self.first.autoencoder) if chosen else self.first
-        self.heard.value = escape(studio.heard(self.converter))
+        self.heard.value, self.pitch.value = escape(studio.heard(self.converter)), is_pitched(self.converter.denoiser)
         return ""
 
 

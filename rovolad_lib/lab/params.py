@@ -83,7 +83,7 @@ TABLE = {
     "heard": Parameter("int", "longest context in training, latent frames of 20 ms", low=1),
     "copies": Parameter("choice", "training takes again, slower and faster, as further voices", ("off", "on")),
     "robots": Parameter(
-        "choice", "robots at the person's rate, at one, or as high too", ("many", "one", "pitched")
+        "choice", "at the person's rate, at one, or at their pitch too", ("many", "one", "pitched")
     ),
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),

@@ -75,6 +75,8 @@ class Setting:
             check(getattr(self, name), name, accepted)
         if self.robots == "one" and self.align == "dtw":
             raise ValueError("robots 'one' have no alignment by DTW; accepted: align linear, none")
+        if self.robots == "pitched" and self.ae == "separate":
+            raise ValueError("robots 'pitched' are in the space of both; accepted: ae shared")
         if self.neighbours and (self.voice != "on" or self.mapped != "ridge"):
             raise ValueError(f"neighbours {self.neighbours} are of a voice and a ridge; accepted: 0, or voice on, mapped ridge")
         whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard")]

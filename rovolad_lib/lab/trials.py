@@ -14,7 +14,7 @@ import numpy
 import torch
 from tqdm.auto import tqdm
 
-from rovolad_lib.convert import DEFAULT, Converter
+from rovolad_lib.convert import DEFAULT, ROBOT_F0, Converter, is_pitched, robot_f0
 from rovolad_lib.files import sha256
 from rovolad_lib.lab import benchmark, experiment, lengths, recorded, records, zero_shot
 from rovolad_lib.lab.paths import RUNS
@@ -40,8 +40,10 @@ def digits(converter, voices, strings=10, length=6, **options):
     said = [[DIGITS[k] for k in torch.randint(len(DIGITS), (length,), generator=random)] for _ in range(strings)]
     texts, wanted = [" ".join(one) for one in said], [word for one in said for word in one]
     for name in tqdm(["robot", *voices], desc="digits", mininterval=2.0):
+        as_high = name != "robot" and is_pitched(converter.denoiser)
+        f0 = robot_f0(torch.cat(voices[name].references)) if as_high else ROBOT_F0
         waves = [robot.say(text) if name == "robot" else converter(text, voices[name].references, **options) for text in texts]
-        pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in lengths.cut(wave, text, "en")]
+        pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in lengths.cut(wave, text, "en", f0)]
         heard = words.recognise(pieces, DIGITS)
         found[name] = float(numpy.mean([a == b for a, b in zip(heard, wanted, strict=True)]))
     return found
@@ -112,7 +114,7 @@ def main(arguments=None):
     parser.add_argument("--voices", required=True, help="folder of recordings: a sub-folder a speaker, or files named by speaker")
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--guidance", type=float, default=1.75)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600.0, help="of the long text")
     parser.add_argument("--results", default=RUNS / "results", help="folder of the record")

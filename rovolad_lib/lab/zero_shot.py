@@ -92,7 +92,7 @@ def evaluate(converter, voices, texts, second, *, data=None, steps=4, seed=0, **
 
 
 def recognised(said, texts, parts):
-    """Return {(voice, maker, group): share of its English texts found, each among the CLOSED around it}; {}, said, if none."""
+    """Return {(voice, maker, group): share of its English texts found, each in a block of about CLOSED}; {}, said, if none."""
     english = [k for k, (language, _) in enumerate(texts) if language == "en"]
     if not english or importlib.util.find_spec("pocketsphinx") is None:
         print("without recognition: " + ("the package pocketsphinx is missing" if english else "no English texts"))
@@ -210,7 +210,7 @@ def main(arguments=None):
     parser.add_argument("--language", help="of the texts that are said; all of them if it is left out")
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--guidance", type=float, default=1.75)
     parser.add_argument("--pitch", type=pitch, help="of the robot: Hz, or reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--judge", help="file of the second verifier; the shipped judge of most speakers if it is left out")
@@ -230,7 +230,7 @@ def main(arguments=None):
     summary, agreed = likeness.summary(frame), likeness.agreement(frame)
     languages = "+".join(sorted({language for language, _ in texts}))
     told = {"voices": given.called or Path(given.voices).resolve().name, "language": languages, "preset": "full"}
-    told |= {"model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], **options}
+    told |= {"model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], "closed": CLOSED, **options}
     path = records.save(record(summary, agreed, voices, told, time.time() - began, second), given.results)
     if given.out:
         write(summary, given.out)

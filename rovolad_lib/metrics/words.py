@@ -27,8 +27,8 @@ def recognise(waves, texts):
 
 
 def plain(text):
-    """Return a text as the recogniser's grammar takes it."""
-    return re.sub(r"[^a-z' ]+", " ", text.lower()).strip()
+    """Return a text as the recogniser's grammar takes it, and gives it back: words with one space between."""
+    return " ".join(re.sub(r"[^a-z']+", " ", text.lower()).split())
 
 
 def _heard(decoder, wave, random):

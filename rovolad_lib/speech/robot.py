@@ -152,15 +152,15 @@ def say(text, language="en", rate=None, *, voice=None, pitch=None, pitch_range=N
     return torch.nn.functional.pad(resample(samples, ESPEAK_RATE, SAMPLE_RATE).clamp(-1, 1), (edge, edge))
 
 
-def marks(kind, text, language="en", rate=None):
+def marks(kind, text, language="en", rate=None, f0=110.0):
     """Return when `say` begins each word or phoneme: a list of (what begins, seconds into `say`'s wave).
 
     kind: "words" (what begins: the index of its first character) or "phonemes" (IPA with stress and length, "" for a
-    pause); text, language, rate, errors: as for `say`.
+    pause); text, language, rate, f0, errors: as for `say`, whose timing moves a little with the pitch.
     """
     if kind not in ("words", "phonemes"):
         raise ValueError(f"marks of kind {kind!r}; accepted are words, phonemes")
-    found = json.loads(_said(_request(text, language, rate) | {"marks": kind}))
+    found = json.loads(_said(_request(text, language, rate, f0=f0) | {"marks": kind}))
     return [(what, sample / ESPEAK_RATE + EDGE_S) for what, sample in found]
 
 

@@ -21,6 +21,8 @@ def test_speech_is_cut_where_the_robots_words_begin():
     starts = [round(s * SAMPLE_RATE) for _, s in robot.marks("words", "one two three")]
     assert len(pieces) == 3 and torch.equal(torch.cat(pieces), wave)
     assert len(pieces[0]) == starts[1] and len(pieces[1]) == starts[2] - starts[1]
+    high = [round(s * SAMPLE_RATE) for _, s in robot.marks("words", "one two three", f0=300.0)]
+    assert len(lengths.cut(wave, "one two three", "en", 300.0)[0]) == high[1] != starts[1]
 
 
 def test_every_word_of_a_long_utterance_is_judged(encoded, tmp_path):

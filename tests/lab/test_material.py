@@ -155,7 +155,7 @@ def test_a_pitched_robot_without_a_rate_gets_its_pulses_at_that_pitch(voiced):
 def test_a_network_of_pitched_robots_is_scored_with_such_ones(some, monkeypatch):
     size, asked, say = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, [], speak.say
     monkeypatch.setattr(score.robot, "say", lambda *args, f0=None: asked.append(f0) or say(*args, f0=f0))
-    monkeypatch.setattr(score, "median_f0", lambda wave: 180.0)
+    monkeypatch.setattr(score, "robot_f0", lambda wave: 180.0)
     rows = score.testable(some, "val_seen")[:2]
     for robots in ("many", "pitched"):
         setting = Setting(robots=robots)
@@ -163,3 +163,6 @@ def test_a_network_of_pitched_robots_is_scored_with_such_ones(some, monkeypatch)
         asked.clear()
         score.speak(some, model, rows, steps=1, references=2)
         assert set(asked) == {180.0 if robots == "pitched" else 110.0}
+        asked.clear()
+        score.speak(some, model, rows, steps=1, references=0)  # nobody to be as high as
+        assert set(asked) == {110.0}

@@ -73,3 +73,5 @@ def test_what_does_not_go_together_is_said():
         asked(schedule="linear")
     with pytest.raises(ValueError, match="robots 'one' have no alignment by DTW; accepted: align linear, none"):
         Setting(robots="one")
+    with pytest.raises(ValueError, match="robots 'pitched' are in the space of both; accepted: ae shared"):
+        Setting(robots="pitched", ae="separate")

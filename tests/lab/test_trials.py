@@ -1,5 +1,7 @@
 """The command, on two espeak voices and the shipped weights; and its answers to what it cannot use."""
 
+from types import SimpleNamespace
+
 import numpy
 import pytest
 import torch
@@ -19,7 +21,9 @@ def folder(tmp_path_factory):
 
 
 class Robot:
-    """A converter that changes nothing."""
+    """A converter that changes nothing, of a network that learned with plain robots."""
+
+    denoiser = SimpleNamespace(notes={"setting": {}})
 
     def __call__(self, source, reference, **options):
         return robot.say(source) if isinstance(source, str) else source

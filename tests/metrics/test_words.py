@@ -17,7 +17,7 @@ def test_the_robot_s_digits_are_heard_and_silence_is_none():
 
 
 def test_sentences_are_chosen_among():
-    said = [words.plain("Kids are talking by the door."), words.plain("Dogs are sitting by the door!")]
+    said = [words.plain("Kids are talking, by the door."), words.plain("Dogs are sitting - by the  door!")]
     assert said == ["kids are talking by the door", "dogs are sitting by the door"]
     assert words.recognise([robot.say(text, "en") for text in said], said) == said
 
