@@ -74,7 +74,7 @@ def test_the_autoencoders_figures_are_a_records():
 def test_every_ratio_and_interval_stands_in_the_report():
     report = (RESULTS / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"\w+\s/\s\w+\s[\d.]+\s\([\d.]+\sto\s[\d.]+\)", TEXT)
-    found += re.findall(r"\d+\.\d\d \(\d+\.\d\d to \d+\.\d\d\)", TEXT)
+    found += re.findall(r"\d+\.\d+ \(\d+\.\d+ to \d+\.\d+\)", TEXT)
     assert len(found) >= 5 and [ratio for ratio in found if " ".join(ratio.split()) not in report] == []
 
 
