@@ -137,7 +137,8 @@ def _encode_all(table, data, read, encode_batch, hop, batch):
     """Return float16 latents (T, E) of what `read` reads of every row, encoded in batches of like length."""
     rows, results = list(table.itertuples()), [None] * len(table)
     order = sorted(range(len(rows)), key=lambda i: rows[i].duration)
-    for at in tqdm(range(0, len(order), batch), desc=f"encode {getattr(read, 'func', read).__name__.strip('_')}", mininterval=2.0):
+    name = getattr(read, "func", read).__name__.strip("_")  # of a partial too
+    for at in tqdm(range(0, len(order), batch), desc=f"encode {name}", mininterval=2.0):
         chosen = order[at : at + batch]
         waves = [set_level(read(rows[i], data)) for i in chosen]
         lengths = torch.tensor([len(w) for w in waves])
