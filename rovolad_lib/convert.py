@@ -113,6 +113,11 @@ def is_pitched(model):
     return model.notes["setting"].get("robots") == "pitched"
 
 
+def robot_pitch(model, pitch=None):
+    """Return the robot's pitch as `Converter.stream` takes it, Hz or "reference"; None: as a denoiser learned."""
+    return pitch or ("reference" if is_pitched(model) else ROBOT_F0)
+
+
 def robot_f0(wave, speed=1.0):
     """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, played at a speed."""
     f0 = median_f0(wave) if len(wave) else 0.0
@@ -176,7 +181,7 @@ class Converter:
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
         best_of 1. The rest as for `__call__`.
         """
-        pitch = pitch or ("reference" if is_pitched(self.denoiser) else ROBOT_F0)
+        pitch = robot_pitch(self.denoiser, pitch)
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import ROBOT_F0, is_pitched, robot_f0
+from rovolad_lib.convert import robot_f0, robot_pitch
 from rovolad_lib.metrics import speaker
 from rovolad_lib.speech import robot
 
@@ -54,9 +54,9 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     def converted(steps):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
 
-    heard, said, pitch = converter.voice(references)[None], as_high, options.get("pitch")
-    if (pitch or not is_pitched(converter.denoiser)) and pitch != "reference":
-        said = encode_waves(codec, [robot.say(text, language, f0=pitch or ROBOT_F0) for language, text in texts])
+    heard, said = converter.voice(references)[None], as_high
+    if (pitch := robot_pitch(converter.denoiser, options.get("pitch"))) != "reference":
+        said = encode_waves(codec, [robot.say(text, language, f0=pitch) for language, text in texts])
     with torch.no_grad():
         means = [converter.denoiser.mean(z[None], heard)[0] for z in said]
 
