@@ -6,17 +6,13 @@ import torch
 
 from rovolad_lib.autoencoder.model import SHIPPED, Autoencoder
 from rovolad_lib.denoiser.model import Denoiser
-from rovolad_lib.denoiser.objective import Estimator, answerable
-from rovolad_lib.diffusion import samplers
-from rovolad_lib.diffusion.guidance import guided
-from rovolad_lib.diffusion.named import BOTH, PRIORS, prior_of
-from rovolad_lib.diffusion.schedules import as_double, check, grid
+from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.metrics import speaker
 from rovolad_lib.metrics.pitch import median_f0
+from rovolad_lib.sampling import padding, sample
 from rovolad_lib.speech import longform, references
 from rovolad_lib.speech import robot as espeak
 from rovolad_lib.speech.audio import SAMPLE_RATE, save, set_level
-from rovolad_lib.speech.batches import pad
 
 MODELS = SHIPPED.parent
 DEFAULT = MODELS / "denoiser_every.safetensors"
@@ -26,96 +22,26 @@ CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
 
 
-class Noise:
-    """Normal noise for a batch, the same for an item whatever it is batched with.
-
-    seeds: one for each item; lengths: real frames of each item; first: (N,) their first real frame (None: 0).
-    """
-
-    def __init__(self, seeds, lengths, first=None):
-        self.generators = [torch.Generator().manual_seed(int(s)) for s in seeds]
-        self.lengths, self.first = lengths, first or [0] * len(lengths)
-
-    def __call__(self, x):
-        noise = torch.zeros(x.shape)
-        for item, g, length, at in zip(noise, self.generators, self.lengths, self.first, strict=True):
-            item[:, at : at + length] = torch.randn(x.shape[1], length, generator=g)
-        return noise.to(x)
-
-
-@torch.no_grad()
-def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
-           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, **options):  # fmt: skip
-    """Turn robot latents into latents of the voices that the contexts show.
-
-    model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
-    sampler: name in diffusion.samplers; steps: of the sampler, an evaluation of the network each (but heun and singlestep);
-    guidance: 1 is none; seed: item i starts from (seed, i); mode: where the batch is padded; masked: False hides no padding,
-    for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
-    rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice (text, text_mask, speaker);
-    options: the sampler's own (order, eta, form, solver, variance, boot ...).
-    Returns a list of (E, T). With masks a result does not depend on its batch. Errors: ValueError.
-    """
-    check(sampler, "sampler", samplers.SAMPLERS)
-    frames, objective = [r.shape[1] for r in robots], model.notes.get("objective", {})
-    if not robots or len(contexts) != len(robots) or not all(frames):
-        raise ValueError(f"{len(robots)} robots of {frames} frames and {len(contexts)} contexts; accepted: one context each, "
-                         "and robots of a frame or more")  # fmt: skip
-    answerable(prior, **objective)
-    times = grid(steps, spacing, prior) if isinstance(spacing, str) else as_double(spacing)
-    if times[0] < 1 and prior.coefficients(1.0)[2] == 0:
-        raise ValueError(f"times begin at {float(times[0]):.4g}; accepted: 1, for {prior} starts without noise, as x_1 only")
-    device, stride = next(model.parameters()).device, model.stride
-    length = None if masked else -(-max(length or 0, *frames) // stride) * stride
-    robot, real = (k.to(device) for k in pad(robots, mode, length, stride))
-    mask = real if masked else None
-    context, heard = (k.to(device) for k in pad(contexts, "post", None, model.config["patch"]))
-    if not heard.shape[1]:
-        context = heard = None
-    estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **objective)
-    y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
-    given = {"robot": robot, "mask": mask}
-
-    def denoise(x, t):
-        return estimate(x, t, y, context=context, context_mask=heard, **given, **(told or {}))
-
-    def denoise_null(x, t):  # without a voice the prior's mean moves too, and the state with it
-        a = prior.coefficients(t)[0].to(x).view(-1, 1, 1)
-        return estimate(x - a * (y - blank), t, blank, **given)
-
-    first = real.byte().argmax(1).tolist()
-    seeds = [seed * 1_000_003 + i for i in range(len(robots))]
-    noise = Noise(seeds, frames, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
-    walk = getattr(samplers, sampler)
-    start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
-    result = walk(both, start, times, prior, y, noise, callback, **options)
-    return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
-
-
-def _kind(model, prior, items, device):
-    """Return (N,) long, which of its priors a network of several is told, or None for a network of one."""
-    if model.config["priors"] == 1:
-        return None
-    of = [isinstance(prior, PRIORS[name][0]) for name in BOTH]
-    if not any(of):
-        raise ValueError(f"{prior} is none that a network of both was told of; accepted: {', '.join(BOTH)}")
-    return torch.full((items,), of.index(True), device=device)
-
-
-def padding(model):
-    """Return how a denoiser wants its batches padded, as it was trained: options mode, masked and length of `sample`."""
-    setting = model.notes["setting"]
-    return {"mode": setting["pad"], "masked": setting["mask"] == "on", "length": model.notes.get("length")}
-
-
 def is_pitched(model):
     """Return whether a denoiser was trained on robots as high as the person (see lab.material), and wants such ones."""
     return model.notes["setting"].get("robots") == "pitched"
 
 
-def robot_pitch(model, pitch=None):
-    """Return the robot's pitch as `Converter.stream` takes it, Hz or "reference"; None: as a denoiser learned."""
-    return pitch or ("reference" if is_pitched(model) else ROBOT_F0)
+def heeds_pitch(model):
+    """Return whether a denoiser learned with the voice's pitch given, by the robot or as a number."""
+    return model.config["pitch"] or is_pitched(model)
+
+
+def wanted_pitch(model, pitch=None):
+    """Return the pitch as `Converter.stream` takes it, Hz or "reference"; None: as a denoiser learned."""
+    return pitch or ("reference" if heeds_pitch(model) else ROBOT_F0)
+
+
+def at_pitch(model, f0s):
+    """Return how a denoiser is given voices of some pitches (Hz, 0 unknown): the robot's, a list, and what `sample` tells."""
+    if model.config["pitch"]:
+        return [ROBOT_F0] * len(f0s), {"pitch": torch.tensor(f0s)}
+    return [f0 or ROBOT_F0 for f0 in f0s], {}
 
 
 def robot_f0(wave, speed=1.0):
@@ -175,13 +101,13 @@ class Converter:
         """Yield the waves that one behind the other are the speech, the first while the others are still to be made.
 
         A long text goes by its sentences, a long recording by its silences (see speech.longform), so memory does not grow; the
-        voice, the level and the robot's pitch are the same in all. rate: words per minute of a text (None: the robot's 175);
-        pitch: Hz of the robot (None: as the denoiser was trained, 110 or "reference"); level: None is the network's; each may
-        be "reference": as the references have it.
+        voice, the level and the pitch given are the same in all. rate: words per minute of a text (None: the robot's 175);
+        pitch: Hz of the robot, or told to a denoiser that takes it as a number (None: as it was trained, 110 or "reference");
+        level: None is the network's; each may be "reference": as the references have it.
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
         best_of 1. The rest as for `__call__`.
         """
-        pitch = robot_pitch(self.denoiser, pitch)
+        pitch = wanted_pitch(self.denoiser, pitch)
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
@@ -190,11 +116,12 @@ class Converter:
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
         f0 = robot_f0(heard) if pitch == "reference" else pitch
+        (at, *_), told = at_pitch(self.denoiser, [f0] * best_of)
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
-        options |= {"sampler": sampler or default, **padding(self.denoiser)}
+        options |= {"sampler": sampler or default, "told": told, **padding(self.denoiser)}
 
         def spoken(gain=None, louder=None):
-            for number, wave in enumerate(_said(source, language, rate, f0)):
+            for number, wave in enumerate(_said(source, language, rate, at)):
                 gain = gain or longform.gain_to(wave)  # None while all is silent
                 robot = set_level(wave) if number == 0 else longform.amplified(wave, gain or 1.0)
                 robot = self.autoencoder.encode(robot[None])[0]

@@ -18,7 +18,7 @@ SAMPLERS, PRIORS, TARGETS = (f"rovolad_lib/diffusion/{name}.py" for name in ("sa
 SCHEDULES, GUIDANCE = "rovolad_lib/diffusion/schedules.py", "rovolad_lib/diffusion/guidance.py"
 BATCHES, MANIFEST, RECORDS = (f"rovolad_lib/{name}.py" for name in ("speech/batches", "speech/manifest", "lab/records"))
 TRAIN, CHECKPOINTS, FILES = (f"rovolad_lib/{name}.py" for name in ("train", "checkpoints", "files"))
-OBJECTIVE, MEAN, CONVERT = "rovolad_lib/denoiser/objective.py", "rovolad_lib/denoiser/mean.py", "rovolad_lib/convert.py"
+OBJECTIVE, MEAN, SAMPLING = "rovolad_lib/denoiser/objective.py", "rovolad_lib/denoiser/mean.py", "rovolad_lib/sampling.py"
 
 
 class Mutation(NamedTuple):
@@ -59,7 +59,7 @@ MUTATIONS = [
              "centred", "test_padding.py denoiser/test_mean.py"),
     Mutation("unmasked deviation of a clip", OBJECTIVE, 'deviation(x, inputs.get("mask"))', "deviation(x)",
              "test_padding.py"),
-    Mutation("guidance that measures padding", CONVERT, "guidance, rescale, mask, interval)",
+    Mutation("guidance that measures padding", SAMPLING, "guidance, rescale, mask, interval)",
              "guidance, rescale, None, interval)",
              "test_padding.py"),
     Mutation("eta ignored", SAMPLERS, "else eta * limits[step]", "else limits[step]", "diffusion/test_samplers.py"),
@@ -94,13 +94,13 @@ MUTATIONS = [
              "wanted / present", "diffusion/test_guidance.py"),
     Mutation("guidance outside its interval", GUIDANCE, "if not always and not low", "if always and not low",
              "diffusion/test_guidance.py"),
-    Mutation("the null estimate in the voice's state", CONVERT, "estimate(x - a * (y - blank), t, blank,",
+    Mutation("the null estimate in the voice's state", SAMPLING, "estimate(x - a * (y - blank), t, blank,",
              "estimate(x, t, blank,",
              "test_convert.py"),
-    Mutation("a voice kept in the null's mean", CONVERT, "estimate.mean(robot, mask=mask)",
+    Mutation("a voice kept in the null's mean", SAMPLING, "estimate.mean(robot, mask=mask)",
              "estimate.mean(robot, context, heard, mask)",
              "test_convert.py"),
-    Mutation("the wrong prior told", CONVERT, "of.index(True)", "1 - of.index(True)", "test_convert.py"),
+    Mutation("the wrong prior told", SAMPLING, "of.index(True)", "1 - of.index(True)", "test_convert.py"),
     Mutation("a dropped voice kept in the mean", MEAN, "torch.where(drop[:, None, None], y, spoken)", "spoken",
              "denoiser/test_mean.py"),
     Mutation("padding as a neighbour", MEAN, "alike.masked_fill(~real[:, None], -torch.inf)", "alike", "denoiser/test_mean.py"),
@@ -113,9 +113,9 @@ MUTATIONS = [
              "if True else", "denoiser/test_objective.py"),
     Mutation("the state's own move forgotten", SAMPLERS, "(x0 - estimate) + moved) / point.c", "(x0 - estimate)) / point.c",
              "diffusion/test_samplers.py"),
-    Mutation("references with a seam inside a patch", CONVERT, "[:, : min(part.shape[1] // patch, share) * patch]",
-             "[:, : share * patch]", "test_convert.py"),
-    Mutation("a bridge entered below t = 1", CONVERT, "if times[0] < 1 and", "if times[0] < 0 and", "test_convert.py"),
+    Mutation("references with a seam inside a patch", "rovolad_lib/convert.py",
+             "[:, : min(part.shape[1] // patch, share) * patch]", "[:, : share * patch]", "test_convert.py"),
+    Mutation("a bridge entered below t = 1", SAMPLING, "if times[0] < 1 and", "if times[0] < 0 and", "test_convert.py"),
     Mutation("noise as the target without signal", OBJECTIVE, "b < 1e-3 * c", "b < 1e-9 * c", "denoiser/test_objective.py"),
     Mutation("nothing said where noise is the target", TARGETS, "silent = y if prior.uses_y else torch.zeros_like(noisy)",
              "silent = torch.zeros_like(noisy)", "diffusion/test_targets.py"),

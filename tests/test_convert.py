@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rovolad_lib import convert
-from rovolad_lib.convert import SYNTHETIC, Converter, Noise, padding, sample
+from rovolad_lib.convert import SYNTHETIC, Converter
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Estimator
 from rovolad_lib.diffusion import samplers
@@ -11,6 +11,7 @@ from rovolad_lib.diffusion.named import prior_of, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.schedules import gamma_sigmoid, grid
 from rovolad_lib.metrics import pitch
+from rovolad_lib.sampling import Noise, padding, sample
 from rovolad_lib.speech import longform, references, robot
 from rovolad_lib.speech.audio import load, save, set_level, tags
 from rovolad_lib.speech.robot import flatten
@@ -414,6 +415,18 @@ def test_a_network_of_pitched_robots_is_given_them_unless_told_otherwise(convert
     for options in ({}, {"pitch": "reference"}, {"pitch": 90.0}):
         converter("Yes.", voice, steps=1, **options)
     assert said == [pitch.median_f0(voice)] * 2 + [90.0] and abs(said[0] - 220) < 2
+
+
+def test_a_network_that_is_told_the_pitch_hears_the_same_robot(converter, monkeypatch):
+    said, told, voice = [], [], robot.say("A reference of some length, spoken in a high voice.", rate=120, f0=220.0)
+    monkeypatch.setattr(longform, "said", lambda *a: said.append(a[3]) or iter([robot.say(a[0], *a[1:3], f0=a[3])]))
+    monkeypatch.setattr(convert, "sample", lambda *a, **k: told.append(k["told"]) or sample(*a, **k | {"told": {}}))
+    monkeypatch.setattr(convert, "_most_like", lambda waves, heard: waves[0])
+    monkeypatch.setitem(converter.denoiser.config, "pitch", True)
+    for options in ({}, {"pitch": "reference", "best_of": 2}, {"pitch": 90.0}):
+        converter("Yes.", voice, steps=1, **options)
+    high = pytest.approx(pitch.median_f0(voice))
+    assert said == [110.0] * 3 and [one["pitch"].tolist() for one in told] == [[high], [high] * 2, [90.0]]
 
 
 def test_the_best_of_several_readings_is_the_most_like_the_reference(converter, monkeypatch):

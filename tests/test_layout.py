@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "rovolad_lib.denoiser": {"rovolad_lib.diffusion"},
     "rovolad_lib.metrics": {"rovolad_lib.speech"},
     "rovolad_lib.train": ABOVE | {"rovolad_lib.checkpoints", "rovolad_lib.lab.launch"},  # the second as a command alone
-    "rovolad_lib.convert": ABOVE,
+    "rovolad_lib.sampling": ABOVE,
+    "rovolad_lib.convert": ABOVE | {"rovolad_lib.sampling"},
     "rovolad_lib.lab": set(),
     "rovolad_lib.lab.answers": {"rovolad_lib.metrics.intervals"},
     "rovolad_lib.lab.baselines": {"rovolad_lib"},
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.costs": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
+    "rovolad_lib.lab.invented": {"rovolad_lib.speech"},
     "rovolad_lib.lab.launch": {"rovolad_lib"},
     "rovolad_lib.lab.lengths": {"rovolad_lib"},
     "rovolad_lib.lab.likeness": {"rovolad_lib.metrics"},

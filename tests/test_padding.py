@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from rovolad_lib.convert import sample
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
 from rovolad_lib.diffusion.guidance import guide
 from rovolad_lib.diffusion.named import prior_of
+from rovolad_lib.sampling import sample
 from rovolad_lib.speech.batches import PADS, pad
 
 LENGTHS = (9, 6, 4, 1)

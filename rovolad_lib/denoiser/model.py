@@ -15,7 +15,8 @@ from .context import CONTEXTS, Tokens
 from .layers import TimeEmbedding
 from .mean import PriorMean
 
-ZERO = ("modulation", "cross.out", "head.out", "ups.", "kind.", "speaker.")  # what begins as zero, by its name
+ZERO = ("modulation", "cross.out", "head.out", "ups.", "kind.", "speaker.", "pitch.2")  # what begins as zero, by its name
+MIDDLE_HZ = 160.0  # between low and high voices: where a told pitch counts as 0
 
 
 class Denoiser(nn.Module):
@@ -26,16 +27,18 @@ class Denoiser(nn.Module):
     context alike; condition: whether the robot is an input; frames: longest clip of transformer_et (the others take any);
     text: D, width of a text's token latents, which enter beside the context by the same mechanism (0: no text);
     speakers: voices with a learned embedding of their own, the known upper bar for voices heard in training (0: none);
-    priors: priors that an item may be under (see `kind`); neighbours: of the prior's mean, see PriorMean.
+    pitch: whether it is told the voice's; priors: priors that an item may be under (see `kind`); neighbours: of the prior's
+    mean, see PriorMean.
     `mean` is the prior's mean, fitted apart and saved along; `notes` is a dict of plain values saved along.
     """
 
     def __init__(self, channels=64, width=192, depth=6, heads=4, backbone="transformer_te", context="cross", patch=1,
-                 condition=True, frames=200, text=0, speakers=0, priors=1, neighbours=0):  # fmt: skip
+                 condition=True, frames=200, text=0, speakers=0, priors=1, neighbours=0,
+                 pitch=False):  # fmt: skip
         super().__init__()
         self.config = dict(channels=channels, width=width, depth=depth, heads=heads, backbone=backbone,
                            context=context, patch=patch, condition=condition, frames=frames, text=text,
-                           speakers=speakers, priors=priors, neighbours=neighbours)  # fmt: skip
+                           speakers=speakers, priors=priors, neighbours=neighbours, pitch=pitch)  # fmt: skip
         self.notes = {}
         _accept("backbone", backbone, BACKBONES)
         _accept("context", context, CONTEXTS)
@@ -51,6 +54,7 @@ class Denoiser(nn.Module):
         self.text = Tokens(text, width, 1) if text else None
         self.speaker = nn.Embedding(speakers, width) if speakers else None
         self.kind = nn.Embedding(priors, width) if priors > 1 else None
+        self.pitch = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width)) if pitch else None
         self._initialise()
 
     def _initialise(self):
@@ -71,23 +75,24 @@ class Denoiser(nn.Module):
         return self.backbone.stride
 
     def forward(self, x, t, y=None, context=None, context_mask=None, text=None, mask=None, robot=None, drop=None,
-                text_mask=None, speaker=None, kind=None, windows=False):  # fmt: skip
+                text_mask=None, speaker=None, pitch=None, kind=None, windows=False):  # fmt: skip
         """Return the network's estimate, (N, E, T), zero on masked frames and zero everywhere before training.
 
         x: (N, E, T) noisy latents; t: (N,) times in [0, 1]; y: (N, E, T) the prior's mean, the one that enters the
         mathematics; robot: (N, E, T) raw robot latents. With `condition` the robot is given to the network beside x, or
         y when robot is None; without it neither is looked at. context: (N, E, T2) other recordings of the voice;
         context_mask: (N, T2) and mask: (N, T) bool, True = real frame; drop: (N,) bool, True = replace this item's
-        context and text by the learned null and its speaker by the unknown one (for classifier-free guidance; drop it
+        context and text by the learned null, and speaker and pitch by the unknown ones (for classifier-free guidance; drop it
         from y as well, see PriorMean), as for context None or without a real frame. A network with context="none" looks
         at no context. text: (N, D, L) token latents of words about the voice, text_mask: (N, L) bool; None or no real
-        token is no text. speaker: (N,) long, -1 or None = unknown. kind: (N,) long, which prior an item is under, needed
+        token is no text. speaker: (N,) long, -1 or None = unknown. pitch: (N,) float, of the voice
+        in Hz, 0 or None = unknown. kind: (N,) long, which prior an item is under, needed
         where there are several. windows: transformer_et takes a longer clip in overlapping windows.
         With a mask, neither its padding, wherever it lies, nor the other items of the batch change real frames.
         """
         condition = self._condition(x, y, robot) if self.config["condition"] else None
         _check(self.config, x=x, condition=condition, mask=mask, context=context, context_mask=context_mask, t=t,
-               drop=drop, text=text, text_mask=text_mask, speaker=speaker, kind=kind)  # fmt: skip
+               drop=drop, text=text, text_mask=text_mask, speaker=speaker, pitch=pitch, kind=kind)  # fmt: skip
         inputs = x if condition is None else torch.cat((x, condition), dim=1)  # (N, 2E, T)
         inputs, real, home = _to_front(inputs, mask)
         features, tokens = self.time(t), None  # (N, H)
@@ -98,6 +103,10 @@ class Denoiser(nn.Module):
         if self.speaker is not None and speaker is not None:
             known = speaker >= 0 if drop is None else (speaker >= 0) & ~drop
             features = features + self.speaker(speaker.clamp(min=0)) * known[:, None]
+        if self.pitch is not None and pitch is not None:
+            known = pitch > 0 if drop is None else (pitch > 0) & ~drop
+            octaves = torch.log2(pitch.clamp(min=1.0) / MIDDLE_HZ)[:, None].to(features.dtype)
+            features = features + self.pitch(octaves) * known[:, None]
         if self.kind is not None:
             features = features + self.kind(kind)
         estimate = self.backbone(inputs, F.silu(features), real, tokens, windows)
@@ -189,7 +198,7 @@ def _accept(name, value, accepted):
 
 def _check(config, **tensors):
     """Raise ValueError with the shapes given and accepted when the inputs of `forward` do not fit together."""
-    for name, wanted in (("text", "text=D"), ("speaker", "speakers=K")):
+    for name, wanted in (("text", "text=D"), ("speaker", "speakers=K"), ("pitch", "pitch=True")):
         if tensors[name] is not None and not config[wanted.split("=")[0]]:
             raise ValueError(f"this denoiser was built without {wanted}: {name} must be None")
     if (tensors["kind"] is None) != (config["priors"] == 1):
@@ -199,7 +208,8 @@ def _check(config, **tensors):
     if x.ndim != 3 or x.shape[1] != channels:
         raise ValueError(f"x must be (N, {channels}, T), got {tuple(x.shape)}")
     items, frames = x.shape[0], x.shape[2]
-    wanted = dict(t=(items,), condition=tuple(x.shape), mask=(items, frames), drop=(items,), speaker=(items,), kind=(items,))
+    wanted = dict.fromkeys(("t", "drop", "speaker", "pitch", "kind"), (items,))
+    wanted |= {"condition": tuple(x.shape), "mask": (items, frames)}
     for name, width, length in (("context", channels, "T2"), ("text", config["text"], "L")):
         given = tensors[name]
         if given is not None and (given.ndim != 3 or given.shape[:2] != (items, width) or not given.shape[2]):

@@ -7,7 +7,8 @@ from rovolad_lib.diffusion.priors import PerItem
 from rovolad_lib.diffusion.schedules import check
 from rovolad_lib.diffusion.targets import TARGETS, preconditioning, target, x0_from
 
-INPUTS = ("context", "context_mask", "mask", "robot", "drop", "text", "text_mask", "speaker")  # of a batch, for the network
+# of a batch, for the network
+INPUTS = ("context", "context_mask", "mask", "robot", "drop", "text", "text_mask", "speaker", "pitch")
 
 
 class Estimator:

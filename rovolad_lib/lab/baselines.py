@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import robot_f0, robot_pitch
+from rovolad_lib.convert import at_pitch, robot_f0, wanted_pitch
 from rovolad_lib.metrics import speaker
 from rovolad_lib.speech import robot
 
@@ -55,8 +55,10 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
 
     heard, said = converter.voice(references)[None], as_high
-    if (pitch := robot_pitch(converter.denoiser, options.get("pitch"))) != "reference":
-        said = encode_waves(codec, [robot.say(text, language, f0=pitch) for language, text in texts])
+    pitch = wanted_pitch(converter.denoiser, options.get("pitch"))
+    (own,), _ = at_pitch(converter.denoiser, [f0 if pitch == "reference" else pitch])
+    if own != f0:
+        said = encode_waves(codec, [robot.say(text, language, f0=own) for language, text in texts])
     with torch.no_grad():
         means = [converter.denoiser.mean(z[None], heard)[0] for z in said]
 

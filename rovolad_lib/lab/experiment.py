@@ -10,7 +10,7 @@ from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
 from rovolad_lib.diffusion.named import BOTH, prior_of, priors_of
-from rovolad_lib.lab import material, presets, records, runs, score
+from rovolad_lib.lab import invented, material, presets, records, runs, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.setting import LATER, Setting
 from rovolad_lib.speech import latents
@@ -90,19 +90,23 @@ def prepare(encoded, setting, size, seed=0, length=None):
     if setting.copies == "on":  # to learn from, and for nothing else
         encoded = material.copied(encoded)
         encoded = material.pitched(encoded) if setting.robots == "pitched" else encoded
+    people = encoded
+    encoded = invented.added(encoded, encode) if setting.invented == "on" else encoded
     table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)
     parts = {"backbone": setting.backbone, "context": setting.context, "condition": setting.condition == "on"}
     parts |= {"priors": len(priors_of(setting.prior)), "speakers": len(voices), "neighbours": setting.neighbours}
-    parts["text"] = told["text"][0].shape[1] if encoder else 0
+    parts["text"], parts["pitch"] = told["text"][0].shape[1] if encoder else 0, setting.pitch == "told"
+    told |= {"pitch": material.pitches(encoded)} if setting.pitch == "told" else {}
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
-    typical = float(encoded.latents.lengths()[encoded.keep].clamp(max=setting.crop).float().mean()) if length is None else length
+    crop = (setting.shortest + setting.crop) / 2 if setting.shortest else setting.crop
+    typical = length or float(encoded.latents.lengths()[encoded.keep].clamp(max=crop).float().mean())
     items = setting.batch or min(size["batch"], int(size["frames"] / typical))
     options = {"batch": items, "seed": seed, "length": length, "context_frames": setting.heard, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
-    fit_mean(model.mean, pairs, encoded, setting)
+    fit_mean(model.mean, pairs, people, setting)
     prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
     if setting.target != "preconditioned":  # which knows the residual alone
         objective["moments"] = model.mean.moments
@@ -120,6 +124,7 @@ def batches(encoded, setting, keep, model, **options):
     given = {
         "align": setting.align, "mode": setting.pad, "masked": setting.mask != "off", "multiple": max(2, model.stride),
         "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff, "crop": setting.crop,
+        "shortest": setting.shortest,
     }  # fmt: skip
     return Pairs(encoded.latents, encoded.data.table, keep, **given | options)
 
@@ -153,6 +158,7 @@ def x0_errors(encoded, setting, model, rows, length=None, most=64):
     if prior.coefficients(0.5)[2] == 0 or not levels:
         return {}
     options = {"batch": most, "length": length, "dropout": 0.0, **score.told_to(model, encoded.data)}
+    options |= {"pitch": material.pitches(encoded)} if model.config["pitch"] else {}
     batch = batches(encoded, setting, rows, model, **options)[0]
     kind = torch.full((len(batch["x0"]),), BOTH.index("robot")) if setting.prior == "both" else None
     with torch.random.fork_rng(devices=[]):

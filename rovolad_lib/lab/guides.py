@@ -8,7 +8,7 @@ from rovolad_lib.lab import answers, measure, score
 
 SHOWN = ("frechet", "speaker_accuracy", "diversity")
 WEIGHTS = (1.0, 1.5, 2.0, 3.0, 4.0)
-# name -> options of convert.sample: plain, with the deviation of the conditional estimate, and in the middle of the path alone
+# name -> options of sampling.sample: plain, with the deviation of the conditional estimate, and in the middle of the path alone
 GUIDES = {f"{w:g}": {"guidance": w} for w in WEIGHTS}
 GUIDES |= {f"{w:g} rescaled": {"guidance": w, "rescale": 0.7} for w in WEIGHTS[1:]}
 GUIDES |= {f"{w:g} in the middle": {"guidance": w, "interval": (0.2, 0.8)} for w in WEIGHTS[2:]}

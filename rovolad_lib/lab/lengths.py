@@ -3,9 +3,10 @@
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import ROBOT_F0, padding, sample
+from rovolad_lib.convert import ROBOT_F0, at_pitch
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab import score
+from rovolad_lib.sampling import padding, sample
 from rovolad_lib.speech import robot
 from rovolad_lib.speech.audio import SAMPLE_RATE
 
@@ -23,7 +24,7 @@ def longer(encoded, model, rows, heard, *, steps=4, seed=0, sampler=None, most=2
 
     The robot says several of the rows' texts in one breath at its own rate; the speech made of it is cut where the robot's
     words begin, which its timing keeps. heard: of score.panel; most: utterances of each length; options: of
-    convert.sample.
+    sampling.sample.
     """
     table, found = encoded.data.table, {}
     judges = {question: judge for question, judge in heard.items() if judge is not None}
@@ -36,9 +37,9 @@ def longer(encoded, model, rows, heard, *, steps=4, seed=0, sampler=None, most=2
             continue
         texts, language = [" ".join(table.text[group]) for group in groups], table.language[rows[0]]
         contexts = [score.context(encoded, group[0], 3) for group in groups]
-        f0s = score.robot_f0s(encoded, model, contexts)
+        f0s, pitch = at_pitch(model, score.f0s(encoded, model, contexts))
         robots = encode_waves(codec, [robot.say(text, language, f0=f0) for text, f0 in zip(texts, f0s, strict=True)])
-        told = {"sampler": sampler or default, "steps": steps, "seed": seed, **padding(model), **options}
+        told = {"sampler": sampler or default, "steps": steps, "seed": seed, "told": pitch, **padding(model), **options}
         waves = decode_latents(encoded.autoencoder, sample(model, prior, robots, contexts, **told))
         spoken = zip(waves, texts, f0s, strict=True)
         pieces = [piece for wave, text, f0 in spoken for piece in cut(wave, text, language, f0)]

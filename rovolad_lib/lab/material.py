@@ -6,17 +6,36 @@ from functools import partial
 
 import pandas
 import torch
+from tqdm.auto import tqdm
 
 from rovolad_lib import autoencoder, speech
 from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.convert import robot_f0
 from rovolad_lib.lab import score
+from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import latents, manifest, phones, robot
 from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 from rovolad_lib.speech.batches import pad
 from rovolad_lib.speech.spectral import stft
 
 SPEEDS = (0.88, 1.14)  # of copies: two semitones lower and higher, the vocal tract as much longer and shorter
+
+
+class Beside:
+    """Latents of two sets of utterances, the second behind the first."""
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __len__(self):
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, i):
+        return self.first[i] if i < len(self.first) else self.second[i - len(self.first)]
+
+    def lengths(self):
+        """Return the frames T of every utterance, (N,) long."""
+        return torch.cat([self.first.lengths(), self.second.lengths()])
 
 
 class Robots:
@@ -89,6 +108,15 @@ def _pitched(speed, row, data):
     return said[: len(wave) * len(said) // len(plain)]  # shorter only where the robot was cut with its recording
 
 
+def pitches(encoded):
+    """Return the median pitch in Hz of every utterance's person, at a copy's speed, 0 where nothing is voiced: (rows,)."""
+    data, table = encoded.data, encoded.data.table
+    speeds = table.speed.fillna(1.0) if "speed" in table else pandas.Series(1.0, table.index)
+    rows = tqdm(list(table[speeds == 1].itertuples()), desc="pitch", mininterval=2.0)
+    found = {row.id: median_f0(manifest.wave(row, data.folder)) for row in rows}
+    return torch.tensor([found[i] * speed for i, speed in zip(table.id, speeds, strict=True)])
+
+
 def copied(encoded, speeds=SPEEDS):
     """Return Encoded with every training utterance of a speaker again at each speed, said by another speaker of its own.
 
@@ -119,6 +147,13 @@ def apart(encoded, mode):
         ahead, behind = (int(pad([z], mode, length)[1].byte().argmax()) for z in (person, said))
         gaps.append((frame_map + behind - torch.arange(len(frame_map)) - ahead).abs())
     return 1000 * encoded.autoencoder.hop / SAMPLE_RATE * float(torch.cat(gaps).float().mean())
+
+
+def beside(encoded, more):
+    """Return Encoded with another one's utterances behind its own, to learn from alike."""
+    table = pandas.concat([encoded.data.table, more.data.table], ignore_index=True)
+    keep = [*encoded.keep, *(len(encoded.data.table) + i for i in more.keep)]
+    return replace(encoded, data=replace(encoded.data, table=table), latents=Beside(encoded.latents, more.latents), keep=keep)
 
 
 def own_codec(encoded, most=400):

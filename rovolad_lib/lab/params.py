@@ -85,6 +85,9 @@ TABLE = {
     "robots": Parameter(
         "choice", "at the person's rate, at one, or at their pitch too", ("many", "one", "pitched")
     ),
+    "pitch": Parameter("choice", "the voice's pitch heard in references alone, or told as a number too", ("heard", "told")),
+    "shortest": Parameter("int", "least length of a batch's longest training item in latent frames, 0 always the crop's", low=0),
+    "invented": Parameter("choice", "espeak's other voices, saying nonsense, to learn from beside the people", ("off", "on")),
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),
 } | STUDIED

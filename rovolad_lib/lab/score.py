@@ -6,11 +6,12 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, is_pitched, padding, robot_f0, sample
+from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, at_pitch, heeds_pitch, robot_f0
 from rovolad_lib.denoiser import text
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
+from rovolad_lib.sampling import padding, sample
 from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.audio import set_level
 from rovolad_lib.speech.pairs import tell
@@ -35,16 +36,16 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
     other words, together with what else tells this network a voice, its description or its learned number; the robot
-    says the text at its normal rate, and at the references' pitch if the network learned so: nothing of the take itself
+    says the text at its normal rate, and at the references' pitch or beside it if the network learned so: nothing of the take
+    itself
     is used. prior: gaussian | robot, of a network that knows both (None: robot); sampler: None is the prior's own; says:
     positions whose texts the robot says instead (None: rows); described: positions whose descriptions are told instead;
-    options: of convert.sample.
+    options: of sampling.sample.
     """
     prior, default = prior_of(model.notes["prior"], prior)
-    device = next(model.parameters()).device
-    voices = {name: value.to(device) for name, value in tell(described or rows, **told_to(model, encoded.data)).items()}
     contexts = [context(encoded, i, references) for i in rows]
-    robots = robot_latents(encoded, says or rows, robot_f0s(encoded, model, contexts))
+    at, pitch = at_pitch(model, f0s(encoded, model, contexts))
+    voices, robots = tell(described or rows, **told_to(model, encoded.data)) | pitch, robot_latents(encoded, says or rows, at)
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
     options |= {"sampler": sampler or default, "steps": steps, "guidance": guidance, **padding(model)}
     for n, at in enumerate(range(0, len(rows), batch)):
@@ -94,13 +95,13 @@ def robot_latents(encoded, rows, f0=None):
     return [coded[key] for key in keys]
 
 
-def robot_f0s(encoded, model, contexts):
-    """Return the pitch in Hz at which the robot speaks to a network for each of some contexts (E, T2), as it learned."""
-    if not is_pitched(model):
-        return [ROBOT_F0] * len(contexts)
+def f0s(encoded, model, contexts):
+    """Return the pitch in Hz of each of some contexts (E, T2), 0 of one without a frame, and for a network that heeds none."""
+    if not heeds_pitch(model):
+        return [0.0] * len(contexts)
     heard = [k for k, context in enumerate(contexts) if context.shape[1]]
     waves = dict(zip(heard, decode_latents(encoded.autoencoder, [contexts[k] for k in heard]), strict=True))
-    return [robot_f0(waves[k]) if k in waves else ROBOT_F0 for k in range(len(contexts))]
+    return [robot_f0(waves[k]) if k in waves else 0.0 for k in range(len(contexts))]
 
 
 def context(encoded, i, references):

@@ -17,6 +17,7 @@ SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
     "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one", "pitched"), "times": ("path", "start"),
+    "pitch": ("heard", "told"), "invented": ("off", "on"),
 }  # fmt: skip
 
 
@@ -34,7 +35,8 @@ class Setting:
     voice for every speaker trained on, the known upper bar; ae, robots: see lab.material; times: see denoiser.objective;
     crop: longest item in frames; budget: times the preset's training steps; batch: items of a batch, None: as many as the
     preset's frames hold; neighbours: of the prior's mean, see denoiser.mean; heard: longest context in frames;
-    copies: see lab.material.
+    copies: see lab.material; pitch: "told", the network is given that of the take as a number; shortest: see speech.pairs;
+    invented: see lab.invented.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -69,6 +71,9 @@ class Setting:
     neighbours: int = 0
     heard: int = 150
     copies: str = "off"
+    pitch: str = "heard"
+    shortest: int = 0
+    invented: str = "off"
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
@@ -77,10 +82,12 @@ class Setting:
             raise ValueError("robots 'one' have no alignment by DTW; accepted: align linear, none")
         if self.robots == "pitched" and self.ae == "separate":
             raise ValueError("robots 'pitched' are in the space of both; accepted: ae shared")
+        if self.robots != "many" and self.invented == "on":
+            raise ValueError(f"robots {self.robots!r} are made of recorded people; accepted with invented ones: robots many")
         if self.neighbours and (self.voice != "on" or self.mapped != "ridge"):
             raise ValueError(f"neighbours {self.neighbours} are of a voice and a ridge; accepted: 0, or voice on, mapped ridge")
         whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard")]
-        for name, high in (("dropout", 1), *whole):
+        for name, high in (("dropout", 1), ("shortest", self.crop), *whole):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
         Denoising(*priors_of(self.named(1.0)), **self.objective())  # says what is wrong with a path, its noise or its target
@@ -124,7 +131,7 @@ def _noisiest(kind):
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
          "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch", "neighbours", "heard",
-         "copies")  # fmt: skip
+         "copies", "pitch", "shortest", "invented")  # fmt: skip
 
 
 def named_runs(p):

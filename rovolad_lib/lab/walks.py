@@ -18,7 +18,7 @@ _ORDERS = {
 }
 _FIRST = {"ddpm": {"sampler": "ddpm"}, "ddim": {"sampler": "ddim"}}
 _BRIDGE = {"bridge_sde": {"sampler": "bridge_sde"}, "bridge_ode": {"sampler": "bridge_ode"}}
-# prior -> name -> options of convert.sample
+# prior -> name -> options of sampling.sample
 WALKS = {"gaussian": _FIRST | _ORDERS, "robot": _BRIDGE | _ORDERS, "mixed": _FIRST | _ORDERS}
 MAIN = ("ddpm", "ddim", "dpm_solver_pp")  # of networks that are told apart by their schedule or scale
 

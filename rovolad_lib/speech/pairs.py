@@ -29,18 +29,19 @@ def beside(person, robot, frame_map, align):
     raise ValueError(f"align must be one of {', '.join(ALIGNS)}, got {align!r}")
 
 
-def tell(rows, text=None, voice=None):
-    """Return what tells the voices of some rows beside recordings: {"text": (N, D, L), "text_mask": (N, L), "speaker": (N,)}.
+def tell(rows, text=None, voice=None, pitch=None):
+    """Return what tells the voices of some rows beside recordings: text (N, D, L), text_mask (N, L), speaker (N,), pitch (N,).
 
     rows: N positions in the table; text: its distinct texts' token latents (K, D, L) and their mask (K, L), and which of
-    them each row has, (rows,) long; voice: (rows,) long, the number of each row's learned voice, -1 for none. What is
-    None is left out.
+    them each row has, (rows,) long; voice: (rows,) long, the number of each row's learned voice, -1 for none; pitch: (rows,)
+    float, each row's median in Hz, 0 for none. What is None is left out.
     """
     told = {}
     if text is not None:
         latents, mask, which = text
         told = {"text": latents[which[rows]], "text_mask": mask[which[rows]]}
-    return told if voice is None else told | {"speaker": voice[rows]}
+    told |= {} if voice is None else {"speaker": voice[rows]}
+    return told if pitch is None else told | {"pitch": pitch[rows]}
 
 
 class Pairs:
@@ -52,7 +53,8 @@ class Pairs:
     batch: about N items, of at most `speakers` people; weighting, oneoff_share: see SpeakerBatches.
     align: "dtw", "linear" or "none", see `beside`; mode: see `pad`.
     masked: False gives mask None, so that padding is trained on as if it were speech.
-    crop: longest item in frames, cut anywhere; with align "none" nothing is cut.
+    crop: longest item in frames, cut anywhere; with align "none" nothing is cut. shortest: frames, above 0 and a
+        batch's longest item is a random number from there to `crop`: of half a word no known sentence can be guessed.
     length: fixed length of the batch; None: the longest item's, in whole multiples of `multiple`.
     references: at most so many other recordings as context, of other texts where there are any, together at most
         `context_frames`.
@@ -60,7 +62,7 @@ class Pairs:
     oneoff: what a recording without a speaker hears: "unconditional" (nothing), "self" (another crop of the same
         recording, nothing of the item in it; nothing where the recording is too short for that, see `counts`), or
         "out" (there is none in a batch).
-    text, voice: what tells a row's voice beside its context, see `tell`; None: nothing, and no such entry in a batch.
+    text, voice, pitch: what tells a row's voice beside its context, see `tell`; None: nothing, and no such entry in a batch.
 
     errors: ValueError for an option outside what is accepted, and as SpeakerBatches, `beside` and `pad`.
 
@@ -71,8 +73,10 @@ class Pairs:
 
     def __init__(self, latents, table, keep, *, batch=64, speakers=16, seed=0, align="dtw", mode="post", masked=True,
                  crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1, weighting="speaker",
-                 oneoff="unconditional", oneoff_share=None, text=None, voice=None):  # fmt: skip
+                 oneoff="unconditional", oneoff_share=None, text=None, voice=None, pitch=None, shortest=0):  # fmt: skip
         _check(batch=batch, speakers=speakers, crop=crop, length=length, multiple=multiple, context_frames=context_frames)
+        if not 0 <= shortest <= crop:
+            raise ValueError(f"shortest is {shortest}; accepted are 0 to the crop's {crop} frames")
         if references < 0 or not 0 <= dropout <= 1:
             raise ValueError(f"references is {references}, dropout {dropout}; accepted are from 0, and 0 to 1")
         if align not in ALIGNS or mode not in PADS:
@@ -89,19 +93,20 @@ class Pairs:
             oneoff_share,
         )  # fmt: skip
         self.seed, self.align, self.mode, self.masked, self.oneoff = seed, align, mode, masked, oneoff
-        self.crop, self.length, self.multiple = crop, length, multiple
+        self.crop, self.shortest, self.length, self.multiple = crop, shortest, length, multiple
         self.references, self.context_frames, self.dropout = references, context_frames, dropout
-        self.told = {"text": text, "voice": voice}
+        self.told = {"text": text, "voice": voice, "pitch": pitch}
 
     def __getitem__(self, i):
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
         chosen = self.keep[self.sampler[i]].tolist()
-        people, robots, starts = zip(*(self._pair(j, random) for j in chosen), strict=True)
+        crop = int(torch.randint(self.shortest, self.crop + 1, (), generator=random)) if self.shortest else self.crop
+        people, robots, starts = zip(*(self._pair(j, crop, random) for j in chosen), strict=True)
         length = self.length or max(max(p.shape[1], r.shape[1]) for p, r in zip(people, robots, strict=True))
         length += -length % self.multiple
         x0, mask = pad([p[:, :length] for p in people], self.mode, length, self.multiple)
         robot, robot_mask = pad([r[:, :length] for r in robots], self.mode, length, self.multiple)
-        contexts = [self._heard(j, start, random) for j, start in zip(chosen, starts, strict=True)]
+        contexts = [self._heard(j, start, crop, random) for j, start in zip(chosen, starts, strict=True)]
         longest = max(self.multiple, *(c.shape[1] for c in contexts))  # at least one token, if only of padding
         context, context_mask = pad(contexts, "post", longest + -longest % self.multiple, self.multiple)
         drop = torch.rand(len(chosen), generator=random) < self.dropout
@@ -121,7 +126,7 @@ class Pairs:
         returns: lone: speakers of one recording; short: one-off recordings too short for oneoff "self", 0 without it.
         """
         frames = self.latents.lengths().numpy()[self.others[: self.bounds[0]]]
-        short = int(self._short(frames).sum()) if self.oneoff == "self" else 0
+        short = int(self._short(frames, self.crop).sum()) if self.oneoff == "self" else 0
         return self.sampler.counts() | {"lone": int((numpy.diff(self.bounds) == 1).sum()), "short": short}
 
     def context(self, i, random, references=None):
@@ -150,27 +155,27 @@ class Pairs:
         longer = self.end[pool] - self.start[pool] - (self.end[i] - self.start[i])
         return pool[numpy.abs(longer) > TIE_S]  # the same words in exactly the same time are one recording in two files
 
-    def _heard(self, i, start, random):
+    def _heard(self, i, start, crop, random):
         if self.oneoff != "self" or self.speaker[i] >= 0:
             return self.context(i, random)
         person = self.latents[i][0]
-        if not self.references or self._short(person.shape[1]):
+        if not self.references or self._short(person.shape[1], crop):
             return person[:, :0]
-        rest = max(person[:, :start], person[:, start + self.crop :], key=lambda part: part.shape[1])
+        rest = max(person[:, :start], person[:, start + crop :], key=lambda part: part.shape[1])
         return _cut(rest, self.context_frames, random)
 
-    def _short(self, frames):
+    def _short(self, frames, crop):
         """Say whether some crop would leave fewer than REST frames on both of its sides, or nothing is cropped."""
-        return (frames < self.crop + 2 * REST - 1) | (self.align == "none")
+        return (frames < crop + 2 * REST - 1) | (self.align == "none")
 
-    def _pair(self, i, random):
+    def _pair(self, i, crop, random):
         """Return the item (E, T), the robot's latents beside it, and the frame at which it begins."""
         person, robot, frame_map = self.latents[i]
         robot = beside(person, robot, frame_map, self.align)
-        if self.align == "none" or person.shape[1] <= self.crop:
+        if self.align == "none" or person.shape[1] <= crop:
             return person, robot, 0
-        start = int(torch.randint(person.shape[1] - self.crop + 1, (), generator=random))
-        return person[:, start : start + self.crop], robot[:, start : start + self.crop], start
+        start = int(torch.randint(person.shape[1] - crop + 1, (), generator=random))
+        return person[:, start : start + crop], robot[:, start : start + crop], start
 
 
 def _check(**counts):

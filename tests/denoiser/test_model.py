@@ -157,6 +157,25 @@ def test_a_known_speaker_is_heard_and_an_unknown_or_dropped_one_is_none():
 
 
 @torch.no_grad()
+def test_a_told_pitch_is_heard_and_an_unknown_or_dropped_one_is_none():
+    model = denoiser(context="none", pitch=True)
+    x, robot, t = *torch.randn(2, 1, 6, 9).expand(2, 4, 6, 9), torch.full((4,), 0.5)
+    pitch = torch.tensor([110.0, 0.0, 220.0, 440.0])
+    nobody, got = model(x, t, robot=robot), model(x, t, robot=robot, pitch=pitch)
+    assert near(got[1], nobody[1]) and not any(near(got[i], got[j]) for i, j in ((0, 1), (0, 2), (2, 3)))
+    drop = torch.tensor([True, False, False, False])
+    dropped = model(x, t, robot=robot, pitch=pitch, drop=drop)
+    assert near(dropped[0], nobody[0]) and near(dropped[2], got[2])
+    first = model.pitch[0]
+    torch.nn.init.zeros_(first.bias)
+    told = model.pitch(torch.tensor([[-1.0], [1.0]]))  # octaves
+    first.weight.neg_()
+    assert near(model.pitch(torch.tensor([[1.0], [-1.0]])), told)  # the hearing is of the logarithm
+    fresh = Denoiser(channels=6, width=16, depth=1, heads=2, pitch=True).pitch
+    assert not fresh(torch.ones(1, 1)).any() and fresh[0].weight.any()
+
+
+@torch.no_grad()
 def test_a_network_of_several_priors_is_told_which():
     model = denoiser(priors=2)
     x, robot, t = *torch.randn(2, 1, 6, 9).expand(2, 2, 6, 9), torch.full((2,), 0.5)
@@ -307,6 +326,7 @@ def test_a_wrong_choice_names_the_accepted_ones(options, message):
     (dict(context=torch.zeros(2, 6, 4), context_mask=torch.ones(2, 5) > 0), r"context_mask must be \(2, 4\)"),
     (dict(text=torch.zeros(2, 5, 3)), "built without text=D: text must be None"),
     (dict(speaker=torch.zeros(2).long()), "built without speakers=K: speaker must be None"),
+    (dict(pitch=torch.zeros(2)), "built without pitch=True: pitch must be None"),
     (dict(kind=torch.zeros(2).long()), "priors=1: kind must be None"),
 ])
 def test_inputs_that_do_not_fit_are_named(change, message):
@@ -320,10 +340,11 @@ def test_inputs_that_do_not_fit_are_named(change, message):
     (dict(text=torch.zeros(2, 4, 3)), r"text must be \(2, 5, L\) with L > 0, got \(2, 4, 3\)"),
     (dict(text=torch.zeros(2, 5, 3), text_mask=torch.ones(2, 4) > 0), r"text_mask must be \(2, 3\)"),
     (dict(speaker=torch.zeros(3).long()), r"speaker must be \(2,\)"),
+    (dict(pitch=torch.zeros(2, 1)), r"pitch must be \(2,\)"),
     (dict(kind=torch.zeros(3).long()), r"kind must be \(2,\)"),
     (dict(kind=None), r"priors=2: kind must be \(N,\) long"),
 ])
 def test_further_inputs_that_do_not_fit_are_named(change, message):
     given = dict(x=torch.zeros(2, 6, 9), t=torch.zeros(2), robot=torch.zeros(2, 6, 9), kind=torch.zeros(2).long()) | change
     with pytest.raises(ValueError, match=message):
-        denoiser(text=5, speakers=3, priors=2)(**given)
+        denoiser(text=5, speakers=3, priors=2, pitch=True)(**given)

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from rovolad_lib import autoencoder, speech, train
-from rovolad_lib.convert import Converter, padding
+from rovolad_lib.convert import Converter
 from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
 from rovolad_lib.lab import experiment, records, runs, score
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.paths import RESULTS
+from rovolad_lib.sampling import padding
 
 
 def closed(speakers, texts):

@@ -152,6 +152,29 @@ def test_a_pitched_robot_without_a_rate_gets_its_pulses_at_that_pitch(voiced):
     torch.testing.assert_close(made.latents[12][1], coded(voiced, flat), atol=2e-2, rtol=2e-2)
 
 
+def test_a_network_is_told_the_pitch_of_the_take(voiced):
+    size = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}
+    found = material.pitches(voiced)
+    assert found.tolist() == pytest.approx([150 + 10 * i for i in range(20)], abs=2)
+    made = material.pitches(material.copied(voiced, speeds=(0.8,)))
+    assert torch.equal(made[:20], found)
+    torch.testing.assert_close(made[20:], 0.8 * found[voiced.keep])
+    model, pairs, _ = experiment.prepare(voiced, Setting(pitch="told", copies="on"), size)
+    assert model.config["pitch"] and set(pairs[0]["pitch"].tolist()) <= set(material.pitches(material.copied(voiced)).tolist())
+    assert "pitch" not in experiment.prepare(voiced, Setting(), size)[1][0]
+
+
+def test_a_network_that_is_told_the_pitch_is_told_that_of_the_references(some, monkeypatch):
+    size, told, made = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, [], score.sample
+    monkeypatch.setattr(score, "robot_f0", lambda wave: 180.0)
+    monkeypatch.setattr(score, "sample", lambda *a, **k: told.append(k["told"]["pitch"].tolist()) or made(*a, **k))
+    model, rows = experiment.prepare(some, Setting(pitch="told"), size)[0], score.testable(some, "val_seen")[:2]
+    for references in (2, 0):
+        score.speak(some, model, rows, steps=1, references=references)
+    assert told == [[180.0, 180.0], [0.0, 0.0]]
+    assert experiment.x0_errors(some, Setting(pitch="told"), model, rows)
+
+
 def test_a_network_of_pitched_robots_is_scored_with_such_ones(some, monkeypatch):
     size, asked, say = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, [], speak.say
     monkeypatch.setattr(score.robot, "say", lambda *args, f0=None: asked.append(f0) or say(*args, f0=f0))

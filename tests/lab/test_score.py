@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, sample
+from rovolad_lib.convert import CONTEXT_FRAMES
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab import score
 from rovolad_lib.metrics import judges
+from rovolad_lib.sampling import sample
 from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.audio import log_mel, set_level
 

@@ -198,6 +198,27 @@ def test_long_items_are_cut_anywhere_with_their_robot(latents, table):
     assert {start for i, start in starts if i == 2} == set(range(8))
 
 
+def test_a_batch_is_cut_to_a_length_of_its_own(latents, table):
+    pairs, plain = make(latents, table, crop=9, shortest=4), make(latents, table, crop=9)
+    longest = [pairs[i]["mask"].sum(1).max().item() for i in range(80)]
+    assert set(longest) == {4, 5, 6, 7, 8, 9}
+    for item in items(pairs):
+        i, start, frames = int(item["x0"][0, 0]) - 1, int(item["x0"][1, 0]), item["x0"].shape[1]
+        person, robot, frame_map = latents[i]
+        assert torch.equal(item["x0"], person[:, start : start + frames].int())
+        assert torch.equal(item["robot"], robot[:, frame_map[start : start + frames]].int())
+    assert same(pairs[3], pickle.loads(pickle.dumps(pairs))[3]) and same(plain[3], make(latents, table, crop=9, shortest=0)[3])
+
+
+def test_a_one_off_recording_hears_what_its_own_crop_leaves(alone):
+    pairs = make(*alone, oneoff="self", crop=128, shortest=20, batch=6, dropout=0.0)
+    for item in items(pairs, 40):
+        i, start, frames = int(item["x0"][0, 0]) - 1, int(item["x0"][1, 0]), item["x0"].shape[1]
+        if i < 4 and item["context"].shape[1]:
+            assert set(item["context"][0].tolist()) == {i + 1} and frames <= LONG[i] - REST
+            assert not set(item["context"][1].tolist()) & set(range(start, start + frames))
+
+
 def test_only_what_may_be_used_is_used(latents, table):
     pairs = Pairs(latents, table, [0, 3, 5], batch=4)
     for item in items(pairs):
@@ -288,6 +309,7 @@ def test_what_is_told_is_looked_up_by_row():
     told = tell([3, 0, 4], words(), torch.tensor([5, 6, 7, 8, 9]))
     assert told["speaker"].tolist() == [8, 5, 9] and told["text_mask"].sum(1).tolist() == [0, 4, 2]
     assert torch.equal(told["text"], latents[[2, 0, 1]]) and tell([3, 0, 4]) == {}
+    assert tell([2, 0], pitch=torch.tensor([90.0, 0.0, 210.0]))["pitch"].tolist() == [210.0, 90.0]
 
 
 def test_items_are_told_their_text_and_their_voice(latents, table):
@@ -328,6 +350,8 @@ def test_items_are_told_their_text_and_their_voice(latents, table):
         ({"dropout": float("nan")}, "dropout nan; accepted"),
         ({"align": "dwt"}, "align is 'dwt', mode 'post'; accepted are dtw, linear, none, and pre, post, even"),
         ({"mode": "front"}, "mode 'front'; accepted"),
+        ({"shortest": 129}, "shortest is 129; accepted are 0 to the crop's 128 frames"),
+        ({"shortest": -1}, "shortest is -1; accepted"),
     ],
 )
 def test_options_are_checked_before_a_batch_is_asked_for(latents, table, given, said):
