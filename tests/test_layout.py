@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.launch": {"rovolad_lib"},
     "rovolad_lib.lab.lengths": {"rovolad_lib"},
     "rovolad_lib.lab.likeness": {"rovolad_lib.metrics"},
+    "rovolad_lib.lab.listeners": {"rovolad_lib.metrics", "rovolad_lib.speech.align"},
     "rovolad_lib.lab.panel": {"rovolad_lib"},
     "rovolad_lib.lab.peers": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.material": {"rovolad_lib"},

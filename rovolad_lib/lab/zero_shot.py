@@ -6,30 +6,25 @@ what is below, above and beside stands in the same table (see lab.baselines). Th
 
 import argparse
 import hashlib
-import importlib.util
 import math
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
-import numpy
 import pandas
 from tqdm.auto import tqdm
 
 from rovolad_lib.autoencoder.codec import recode
 from rovolad_lib.convert import DEFAULT, Converter
 from rovolad_lib.files import replacing, sha256
-from rovolad_lib.lab import baselines, experiment, likeness, recorded, records, studio
+from rovolad_lib.lab import baselines, experiment, likeness, listeners, recorded, records, studio
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.paths import DATA, MODELS, RESULTS, RUNS, folder
-from rovolad_lib.metrics import artefacts, describe, speaker, words
+from rovolad_lib.metrics import describe, speaker
 from rovolad_lib.metrics.judges import Judge
 from rovolad_lib.speech import manifest, robot
-from rovolad_lib.speech.align import align
 
-OPINIONS = 20  # clips a maker that DNSMOS hears
-CLOSED = 10  # texts, about, among which the recogniser chooses
 BESIDE = ("classical", "kNN", "one shot", "prior's mean", "nearest voice")  # what else could give a voice
 UNIT = {"similarity": "zero_shot_similarity", "eer": "passes"}  # their names in metrics.UNITS
 SCORES = ("similarity", "way_percent", "right_minus_wrong", "eer", "judge_similarity", "f0_error", "recognised",
@@ -82,65 +77,13 @@ def evaluate(converter, voices, texts, second, *, data=None, steps=4, seed=0, **
         made[key] = [speaker.join([waves[k] for k in part], math.inf)[0] for part in parts]
     frame = likeness.cells(made, held, (speaker.embed, lambda waves: second.predict(waves).features))
     keys = list(zip(frame.voice, frame.made_by, frame.group, strict=True))
-    accepts, refuses = gated(said, plain, texts, parts)
-    scores = {"recognised": recognised(said, texts, parts), "gate_accepts": accepts, "gate_refuses": refuses}
-    scores["dnsmos"] = opinions(made)
+    accepts, refuses = listeners.gated(said, plain, texts, parts)
+    scores = {"recognised": listeners.recognised(said, texts, parts), "gate_accepts": accepts, "gate_refuses": refuses}
+    scores["dnsmos"] = listeners.opinions(made)
     for score, found in scores.items():
         if found:
             frame[score] = [found.get(key, math.nan) for key in keys]
     return frame
-
-
-def recognised(said, texts, parts):
-    """Return {(voice, maker, group): share of its English texts found, each in a block of about CLOSED}; {}, said, if none."""
-    english = [k for k, (language, _) in enumerate(texts) if language == "en"]
-    if not english or importlib.util.find_spec("pocketsphinx") is None:
-        print("without recognition: " + ("the package pocketsphinx is missing" if english else "no English texts"))
-        return {}
-    known, right, hits_of = [words.plain(text) for _, text in texts], {}, {}
-    sets = [part.tolist() for part in numpy.array_split(english, max(1, round(len(english) / CLOSED)))]
-    for key, waves in said.items():
-        if id(waves) not in hits_of:  # the robot is the same for all voices
-            heard = [words.recognise([waves[k] for k in part], [known[k] for k in part]) for part in sets]
-            hits_of[id(waves)] = {k: one == known[k] for part, found in zip(sets, heard, strict=True)
-                                  for k, one in zip(part, found, strict=True)}  # fmt: skip
-        hit = hits_of[id(waves)]
-        for group, part in enumerate(parts):
-            if hits := [hit[k] for k in part if k in hit]:
-                right[(*key, group)] = sum(hits) / len(hits)
-    return right
-
-
-def gated(said, robots, texts, parts):
-    """Return two {(voice, maker, group): share}: clips that the quality gate of the data accepts beside the robot saying the same
-    text, and those that it refuses beside the robot saying the next text of the language; none of a text that is the only one.
-    """
-    others = {}
-    for language in {language for language, _ in texts}:
-        own = [k for k, (of, _) in enumerate(texts) if of == language]
-        others |= dict(zip(own, own[1:] + own[:1], strict=True)) if len(own) > 1 else {}
-    accepts, refuses, poor = {}, {}, {}
-    for key, waves in tqdm(said.items(), desc="gate", mininterval=2.0):
-        if id(waves) not in poor:
-            poor[id(waves)] = [
-                [j is not None and align(wave, robots[j]).verdict.startswith("poor") for j in (k, others.get(k))]
-                for k, wave in enumerate(waves)
-            ]
-        for group, part in enumerate(parts):
-            accepts[*key, group] = sum(not poor[id(waves)][k][0] for k in part) / len(part)
-            if told := [poor[id(waves)][k][1] for k in part if k in others]:
-                refuses[*key, group] = sum(told) / len(told)
-    return accepts, refuses
-
-
-def opinions(made):
-    """Return {(voice, maker, group): DNSMOS} of at most OPINIONS clips a maker; {}, said, without the extra `opinion`."""
-    if importlib.util.find_spec("speechmos") is None:
-        print("without DNSMOS: pip install 'rovolad[opinion]'")
-        return {}
-    each = max(1, OPINIONS // len({voice for voice, _ in made}))
-    chosen = {(*key, group): wave for key, waves in made.items() for group, wave in enumerate(waves[:each])}
-    return dict(zip(chosen, artefacts.mean_opinion(list(chosen.values())), strict=True))
 
 
 def fingerprint(voices):
@@ -230,7 +173,8 @@ def main(arguments=None):
     summary, agreed = likeness.summary(frame), likeness.agreement(frame)
     languages = "+".join(sorted({language for language, _ in texts}))
     told = {"voices": given.called or Path(given.voices).resolve().name, "language": languages, "preset": "full"}
-    told |= {"model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], "closed": CLOSED, **options}
+    told |= {"model": sha256(given.model or DEFAULT)[:12], "texts": [list(pair) for pair in texts], **options}
+    told["closed"] = listeners.CLOSED
     path = records.save(record(summary, agreed, voices, told, time.time() - began, second), given.results)
     if given.out:
         write(summary, given.out)

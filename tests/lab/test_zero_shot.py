@@ -5,7 +5,7 @@ import json
 import pandas
 import pytest
 
-from rovolad_lib.lab import records, zero_shot
+from rovolad_lib.lab import listeners, records, zero_shot
 from rovolad_lib.metrics.judges import Judge
 from rovolad_lib.speech import robot
 from rovolad_lib.speech.audio import save
@@ -64,10 +64,10 @@ def test_what_cannot_be_scored_is_one_line(arguments, words, tmp_path, capsys):
 
 def test_a_text_is_recognised_among_the_ten_around_it(monkeypatch):
     sets = []
-    monkeypatch.setattr(zero_shot.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(zero_shot.words, "recognise", lambda waves, texts: sets.append(texts) or [texts[0]] * len(waves))
+    monkeypatch.setattr(listeners.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(listeners.words, "recognise", lambda waves, texts: sets.append(texts) or [texts[0]] * len(waves))
     texts = [("en" if k != 3 else "de", "text " + chr(97 + k)) for k in range(21)]
-    found = zero_shot.recognised({("ann", "robot"): [None] * 21}, texts, [[0, 1, 3], [2, 3], [3], list(range(4, 21))])
+    found = listeners.recognised({("ann", "robot"): [None] * 21}, texts, [[0, 1, 3], [2, 3], [3], list(range(4, 21))])
     english = [text for language, text in texts if language == "en"]
     assert sets == [english[:10], english[10:]]
     assert found == {("ann", "robot", 0): 0.5, ("ann", "robot", 1): 0.0, ("ann", "robot", 3): 1 / 17}
