@@ -91,7 +91,8 @@ def prepare(encoded, setting, size, seed=0, length=None):
         encoded = material.copied(encoded)
         encoded = material.pitched(encoded) if setting.robots == "pitched" else encoded
     people = encoded
-    encoded = invented.added(encoded, encode) if setting.invented == "on" else encoded
+    if setting.invented == "on":
+        encoded, facts["sources"] = invented.added(encoded, encode), f"{facts['sources']}, {invented.SOURCE}"
     table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)

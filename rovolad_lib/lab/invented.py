@@ -36,7 +36,7 @@ VARIANTS = (
     "benjamin", "david", "edward", "f1", "f4", "ian", "iven", "john", "kaukovalta", "klatt", "klatt3", "linda", "m1",
     "m3", "m7", "m8", "max", "michel", "norbert", "pablo", "paul", "pedro", "rob", "robert", "shelby", "steph", "travis", "zac",
 )  # fmt: skip
-CALLED = "invented"
+CALLED, SOURCE = "invented", "invented words by espeak-ng's voices"
 
 
 def corpus(path, voices=24, utterances=40, seed=0):

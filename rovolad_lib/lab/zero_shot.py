@@ -154,7 +154,7 @@ def main(arguments=None):
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=1.75)
-    parser.add_argument("--pitch", type=pitch, help="of the robot: Hz, or reference")
+    parser.add_argument("--pitch", type=pitch, help="of the voice, as the denoiser is given it: Hz, or reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--judge", help="file of the second verifier; the shipped judge of most speakers if it is left out")
     parser.add_argument("--data", help="folder of the manifest in which the nearest training speaker is sought")

@@ -54,4 +54,4 @@ def test_they_are_learned_from_and_the_prior_s_mean_is_the_people_s(encoded, tmp
     assert max(heard) >= before and min(heard) < before and (pairs[0]["pitch"] >= 0).all()
     plain = experiment.prepare(some, Setting(pitch="told"), SIZE)[0]
     assert torch.equal(plain.mean.weight, model.mean.weight)
-    assert model.notes["corpus"] == plain.notes["corpus"]  # what the weights owe to people
+    assert model.notes["sources"] == plain.notes["sources"] + ", invented words by espeak-ng's voices"
