@@ -40,7 +40,7 @@ def wanted_pitch(model, pitch=None):
 def at_pitch(model, f0s):
     """Return how a denoiser is given voices of some pitches (Hz, 0 unknown): the robot's, a list, and what `sample` tells."""
     if model.config["pitch"]:
-        return [ROBOT_F0] * len(f0s), {"pitch": torch.tensor(f0s)}
+        return [ROBOT_F0] * len(f0s), {"pitch": torch.tensor(f0s) * model.notes.get("pitch_gain", 1.0)}
     return [f0 or ROBOT_F0 for f0 in f0s], {}
 
 

@@ -11,6 +11,7 @@ from rovolad_lib.denoiser import text
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
+from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.sampling import padding, sample
 from rovolad_lib.speech import manifest, robot
 from rovolad_lib.speech.audio import set_level
@@ -102,6 +103,17 @@ def f0s(encoded, model, contexts):
     heard = [k for k, context in enumerate(contexts) if context.shape[1]]
     waves = dict(zip(heard, decode_latents(encoded.autoencoder, [contexts[k] for k in heard]), strict=True))
     return [robot_f0(waves[k]) if k in waves else 0.0 for k in range(len(contexts))]
+
+
+def pitch_gain(encoded, model, rows, each=3, **options):
+    """Return what a told pitch is to be multiplied by, by a network that speaks lower than it is told.
+
+    The median over utterances, `each` of a speaker, of the pitch told over that of what is spoken; rows, options: of `speak`.
+    """
+    rows = encoded.data.table.loc[rows].groupby("speaker").head(each).index.tolist()
+    told = f0s(encoded, model, [context(encoded, i, 3) for i in rows])
+    heard = [median_f0(wave) for wave in speak(encoded, model, rows, **options)]
+    return float(pd.Series([a / b for a, b in zip(told, heard, strict=True) if a and b], dtype=float).median())
 
 
 def context(encoded, i, references):

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchaudio
 
+from rovolad_lib import convert
 from rovolad_lib.lab import experiment, material, score
 from rovolad_lib.lab.setting import Setting
 from rovolad_lib.speech import manifest
@@ -173,6 +174,20 @@ def test_a_network_that_is_told_the_pitch_is_told_that_of_the_references(some, m
         score.speak(some, model, rows, steps=1, references=references)
     assert told == [[180.0, 180.0], [0.0, 0.0]]
     assert experiment.x0_errors(some, Setting(pitch="told"), model, rows)
+
+
+def test_what_is_spoken_too_low_is_told_higher(some, monkeypatch):
+    size, heard = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, []
+    model, rows = experiment.prepare(some, Setting(pitch="told"), size)[0], score.testable(some, "val_seen")
+    monkeypatch.setattr(score, "robot_f0", lambda wave: 200.0)
+    monkeypatch.setattr(score, "speak", lambda encoded, model, few, **o: heard.append((few, o)) or [0.8, 0.8, 0.0, 0.9, 1.0, 0.4])
+    monkeypatch.setattr(score, "median_f0", lambda share: 200.0 * share)
+    assert score.pitch_gain(some, model, rows, guidance=2.0) == pytest.approx(1 / 0.8)  # silence counts for nothing
+    table = some.data.table
+    assert heard[0][1] == {"guidance": 2.0} and table.speaker[heard[0][0]].value_counts().tolist() == [3, 3]
+    assert convert.at_pitch(model, [200.0])[1]["pitch"].tolist() == [200.0]
+    model.notes["pitch_gain"] = 1.25
+    assert convert.at_pitch(model, [200.0])[1]["pitch"].tolist() == [250.0]
 
 
 def test_a_network_of_pitched_robots_is_scored_with_such_ones(some, monkeypatch):
