@@ -185,6 +185,14 @@ MUTATIONS = [
              "diffusion/test_schedules.py"),
     Mutation("noise levels the wrong way round", SCHEDULES, "math.exp(-low / rho), math.exp(-high / rho)",
              "math.exp(low / rho), math.exp(high / rho)", "diffusion/test_schedules.py"),
+    Mutation("the pitch of a dropped voice", "rovolad_lib/denoiser/model.py", "else (pitch > 0) & ~drop", "else pitch > 0",
+             "denoiser/test_model.py"),
+    Mutation("a robot as high as what is told", "rovolad_lib/convert.py", "return [ROBOT_F0] * len(f0s), {", "return f0s, {",
+             "test_convert.py"),
+    Mutation("a context that ignores the batch's crop", "rovolad_lib/speech/pairs.py", "person[:, start + crop :]",
+             "person[:, start + self.shortest :]", "speech/test_pairs.py"),
+    Mutation("a copy as high as its original", "rovolad_lib/lab/material.py", "found[i] * speed for i, speed",
+             "found[i] for i, speed", "lab/test_material.py"),
 ]  # fmt: skip
 
 
