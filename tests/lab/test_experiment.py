@@ -129,7 +129,7 @@ def test_a_later_field_counts_where_it_is_no_default(encoded):
         "target": "v", "normalise": "item", "mapped": "none", "voice": "off", "noise": 1.0, "path": "gmax", "end": "zero",
         "schedule": "linear", "scale": 0.5, "description": "minilm", "oneoff": "out", "oneoff_share": 0.5, "speakers": "on",
         "ae": "separate", "robots": "one", "times": "start", "budget": 8.0,
-        "crop": 64, "batch": 8, "neighbours": 4, "heard": 300, "copies": "on",
+        "crop": 64, "batch": 8, "neighbours": 4, "heard": 300, "copies": "on", "pitch": "told", "shortest": 24, "invented": "on",
     }  # fmt: skip
     assert list(others) == list(experiment.LATER) and not [name for name in others if others[name] == plain[name]]
     for name, value in others.items():
