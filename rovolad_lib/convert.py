@@ -45,9 +45,9 @@ def at_pitch(model, f0s):
 
 
 def robot_f0(wave, speed=1.0):
-    """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, played at a speed."""
+    """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, played at a speed, 0 unknown."""
     f0 = median_f0(wave) if len(wave) else 0.0
-    return min(f0 * speed, espeak.HIGHEST_HZ) or ROBOT_F0
+    return min(f0 * speed, espeak.HIGHEST_HZ)
 
 
 class Converter:

@@ -426,6 +426,8 @@ def test_a_network_that_is_told_the_pitch_hears_the_same_robot(converter, monkey
     for options in ({}, {"pitch": "reference", "best_of": 2}, {"pitch": 90.0}):
         converter("Yes.", voice, steps=1, **options)
     high = pytest.approx(pitch.median_f0(voice))
+    converter("Yes.", wave(8000, 1), steps=1)  # of a voice without a pitch nothing is told, and the robot is as ever
+    assert told.pop()["pitch"].tolist() == [0.0] and said.pop() == 110.0
     assert said == [110.0] * 3 and [one["pitch"].tolist() for one in told] == [[high], [high] * 2, [90.0]]
 
 

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import at_pitch, robot_f0, wanted_pitch
+from rovolad_lib.convert import ROBOT_F0, at_pitch, robot_f0, wanted_pitch
 from rovolad_lib.metrics import speaker
 from rovolad_lib.speech import robot
 
@@ -46,7 +46,7 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     these; for both the robot speaks at the voice's pitch. The prior's mean is where the diffusion of a robot prior starts, of the
     robot that the network knows.
     """
-    codec, f0 = converter.autoencoder, robot_f0(torch.cat(references))
+    codec, f0 = converter.autoencoder, robot_f0(torch.cat(references)) or ROBOT_F0
     target = torch.cat(encode_waves(codec, references), dim=1)
     as_high = encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts])
     moved = matched(as_high, target)

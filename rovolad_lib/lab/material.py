@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from rovolad_lib import autoencoder, speech
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import robot_f0
+from rovolad_lib.convert import ROBOT_F0, robot_f0
 from rovolad_lib.lab import score
 from rovolad_lib.metrics.pitch import median_f0
 from rovolad_lib.speech import latents, manifest, phones, robot
@@ -100,7 +100,7 @@ def pitched(encoded):
 def _pitched(speed, row, data):
     """Return the robot of a row as high as the person's recording played at a speed, (S,)."""
     wave = manifest.robot_wave(row, data)
-    f0 = robot_f0(manifest.wave(row, data), speed)
+    f0 = robot_f0(manifest.wave(row, data), speed) or ROBOT_F0
     rate = phones.rate_of(wave, row.text, row.language) if row.robot_method == "espeak" else None
     if rate is None:
         return robot.flatten(wave, f0)

@@ -41,7 +41,7 @@ def digits(converter, voices, strings=10, length=6, **options):
     texts, wanted = [" ".join(one) for one in said], [word for one in said for word in one]
     for name in tqdm(["robot", *voices], desc="digits", mininterval=2.0):
         as_high = name != "robot" and is_pitched(converter.denoiser)
-        f0 = robot_f0(torch.cat(voices[name].references)) if as_high else ROBOT_F0
+        f0 = as_high and robot_f0(torch.cat(voices[name].references)) or ROBOT_F0
         waves = [robot.say(text) if name == "robot" else converter(text, voices[name].references, **options) for text in texts]
         pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in lengths.cut(wave, text, "en", f0)]
         heard = words.recognise(pieces, DIGITS)
