@@ -191,8 +191,8 @@ MUTATIONS = [
              "test_convert.py"),
     Mutation("a context that ignores the batch's crop", "rovolad_lib/speech/pairs.py", "person[:, start + crop :]",
              "person[:, start + self.shortest :]", "speech/test_pairs.py"),
-    Mutation("a copy as high as its original", "rovolad_lib/lab/material.py", "found[i] * speed for i, speed",
-             "found[i] for i, speed", "lab/test_material.py"),
+    Mutation("a copy as high as its original", "rovolad_lib/lab/material.py", "found[tuple(which)] * speed for",
+             "found[tuple(which)] for", "lab/test_material.py"),
 ]  # fmt: skip
 
 

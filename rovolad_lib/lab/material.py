@@ -113,8 +113,8 @@ def pitches(encoded):
     data, table = encoded.data, encoded.data.table
     speeds = table.speed.fillna(1.0) if "speed" in table else pandas.Series(1.0, table.index)
     rows = tqdm(list(table[speeds == 1].itertuples()), desc="pitch", mininterval=2.0)
-    found = {row.id: median_f0(manifest.wave(row, data.folder)) for row in rows}
-    return torch.tensor([found[i] * speed for i, speed in zip(table.id, speeds, strict=True)])
+    found = {(row.corpus, row.id): median_f0(manifest.wave(row, data.folder)) for row in rows}  # an id is its corpus's own
+    return torch.tensor([found[tuple(which)] * speed for *which, speed in zip(table.corpus, table.id, speeds, strict=True)])
 
 
 def copied(encoded, speeds=SPEEDS):

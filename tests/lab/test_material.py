@@ -153,6 +153,13 @@ def test_a_pitched_robot_without_a_rate_gets_its_pulses_at_that_pitch(voiced):
     torch.testing.assert_close(made.latents[12][1], coded(voiced, flat), atol=2e-2, rtol=2e-2)
 
 
+def test_two_corpora_may_have_the_same_ids(some, monkeypatch):
+    table = some.data.table.assign(id=[str(i % 10) for i in range(20)], corpus=[f"c{i // 10}" for i in range(20)])
+    monkeypatch.setattr(material, "median_f0", lambda wave: float(len(wave)))
+    found = material.pitches(replace(some, data=replace(some.data, table=table)))
+    assert found.tolist() == [3200 + 300 * i for i in range(20)]
+
+
 def test_a_network_is_told_the_pitch_of_the_take(voiced):
     size = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}
     found = material.pitches(voiced)
