@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from rovolad_lib.autoencoder.model import SHIPPED, Autoencoder
-from rovolad_lib.denoiser.model import Denoiser
+from rovolad_lib.denoiser.model import MIDDLE_HZ, Denoiser
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.metrics import speaker
 from rovolad_lib.metrics.pitch import median_f0
@@ -18,36 +18,27 @@ MODELS = SHIPPED.parent
 DEFAULT = MODELS / "denoiser_every.safetensors"
 VOICES = MODELS / "voices.safetensors"
 ROBOT_F0 = 110.0  # Hz, of the data's robots, and where a voice has no pitch
-CONTEXT_FRAMES = 300  # 6 s of references; more adds little and costs attention
+CONTEXT_FRAMES = 300  # 6 s of references for the network; more adds little and costs attention
+WHOLE_FRAMES = 3000  # 60 s for the prior's mean: the more frames, the nearer the nearest
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
-
-
-def is_pitched(model):
-    """Return whether a denoiser was trained on robots as high as the person (see lab.material), and wants such ones."""
-    return model.notes["setting"].get("robots") == "pitched"
-
-
-def heeds_pitch(model):
-    """Return whether a denoiser learned with the voice's pitch given, by the robot or as a number."""
-    return model.config["pitch"] or is_pitched(model)
 
 
 def wanted_pitch(model, pitch=None):
     """Return the pitch as `Converter.stream` takes it, Hz or "reference"; None: as a denoiser learned."""
-    return pitch or ("reference" if heeds_pitch(model) else ROBOT_F0)
+    return pitch or ("reference" if model.config["pitch"] else ROBOT_F0)
 
 
 def at_pitch(model, f0s):
     """Return how a denoiser is given voices of some pitches (Hz, 0 unknown): the robot's, a list, and what `sample` tells."""
     if model.config["pitch"]:
-        return [ROBOT_F0] * len(f0s), {"pitch": torch.tensor(f0s) * model.notes.get("pitch_gain", 1.0)}
+        slope, octaves = model.notes.get("pitch_line", (1.0, 0.0))
+        return [ROBOT_F0] * len(f0s), {"pitch": MIDDLE_HZ * (torch.tensor(f0s) / MIDDLE_HZ) ** slope * 2**octaves}
     return [f0 or ROBOT_F0 for f0 in f0s], {}
 
 
-def robot_f0(wave, speed=1.0):
-    """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, played at a speed, 0 unknown."""
-    f0 = median_f0(wave) if len(wave) else 0.0
-    return min(f0 * speed, espeak.HIGHEST_HZ)
+def robot_f0(wave):
+    """Return the pitch in Hz at which a robot is as high as somebody in a wave (S,) at 16 kHz, 0 unknown."""
+    return min(median_f0(wave) if len(wave) else 0.0, espeak.HIGHEST_HZ)
 
 
 class Converter:
@@ -111,7 +102,11 @@ class Converter:
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
-        context = self.voice(reference)
+        parts = self._parts(reference)
+        voice = {
+            "contexts": [self._share(parts, CONTEXT_FRAMES)] * best_of,
+            "whole": [self._share(parts, WHOLE_FRAMES)] * best_of,
+        }
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
@@ -125,7 +120,7 @@ class Converter:
                 gain = gain or longform.gain_to(wave)  # None while all is silent
                 robot = set_level(wave) if number == 0 else longform.amplified(wave, gain or 1.0)
                 robot = self.autoencoder.encode(robot[None])[0]
-                made = sample(self.denoiser, start, [robot] * best_of, [context] * best_of, seed=seed + number, **options)
+                made = sample(self.denoiser, start, [robot] * best_of, seed=seed + number, **voice, **options)
                 made = _most_like([self._decode(latents, len(wave)) for latents in made], heard)
                 if louder is None:
                     louder = longform.gain_to(made, longform.level_db(heard) if level == "reference" else level)
@@ -149,14 +144,20 @@ class Converter:
     def _latents(self, item):
         return self._encode(_wave(item)) if (latents := self._shipped(item)) is None else latents
 
-    def voice(self, reference):
+    def voice(self, reference, frames=CONTEXT_FRAMES):
         """Return the context (E, T2) of one or several references, whose order is irrelevant: about 6 s in all.
 
-        Of each an equal share, in whole patches: a token that heard the seam of two would know their order.
+        frames: so many in all, of each reference an equal share, in whole patches: a token that heard the seam of two would
+        know their order.
         """
-        items, patch = _listed(reference), self.denoiser.config["patch"]
-        share = max(CONTEXT_FRAMES // len(items) // patch, 1)  # every reference is heard
-        parts = [self._latents(item) for item in items]
+        return self._share(self._parts(reference), frames)
+
+    def _parts(self, reference):
+        return [self._latents(item) for item in _listed(reference)]
+
+    def _share(self, parts, frames):
+        patch = self.denoiser.config["patch"]
+        share = max(frames // len(parts) // patch, 1)  # every reference is heard
         parts = [part[:, : min(part.shape[1] // patch, share) * patch] for part in parts]
         if not any(part.shape[1] for part in parts):
             raise ValueError(f"none of {len(parts)} references has {patch} frames of sound, the least that is heard")

@@ -29,7 +29,7 @@ class Noise:
 
 @torch.no_grad()
 def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
-           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, **options):  # fmt: skip
+           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, whole=None, **options):  # fmt: skip
     """Turn robot latents into latents of the voices that the contexts show.
 
     model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
@@ -37,7 +37,8 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     guidance: 1 is none; seed: item i starts from (seed, i); mode: where the batch is padded; masked: False hides no padding,
     for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
     rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice, as its
-    `forward` takes it; options: the sampler's own (order, eta, form, solver, variance, boot ...).
+    `forward` takes it; whole: list of (E, T3), all that is known of the voices, for the prior's mean (None: the contexts);
+    options: the sampler's own (order, eta, form, solver, variance, boot ...).
     Returns a list of (E, T). With masks a result does not depend on its batch. Errors: ValueError.
     """
     check(sampler, "sampler", samplers.SAMPLERS)
@@ -56,8 +57,9 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     context, heard = (k.to(device) for k in pad(contexts, "post", None, model.config["patch"]))
     if not heard.shape[1]:
         context = heard = None
+    known = (context, heard) if whole is None else (k.to(device) for k in pad(whole, "post"))
     estimate = Estimator(model, prior, _kind(model, prior, len(robots), device), **objective)
-    y, blank = estimate.mean(robot, context, heard, mask), estimate.mean(robot, mask=mask)
+    y, blank = estimate.mean(robot, *known, mask), estimate.mean(robot, mask=mask)
     given, told = {"robot": robot, "mask": mask}, {name: value.to(device) for name, value in (told or {}).items()}
 
     def denoise(x, t):

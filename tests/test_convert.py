@@ -14,6 +14,7 @@ from rovolad_lib.metrics import pitch
 from rovolad_lib.sampling import Noise, padding, sample
 from rovolad_lib.speech import longform, references, robot
 from rovolad_lib.speech.audio import load, save, set_level, tags
+from rovolad_lib.speech.batches import pad
 from rovolad_lib.speech.robot import flatten
 
 PRIORS = ["gaussian", "robot", "mixed"]
@@ -82,9 +83,7 @@ def test_a_seed_is_a_reading(denoiser, prior):
 
 def test_without_masks_the_whole_length_is_speech(denoiser):
     model, (kind, sampler) = denoiser(), prior_of("robot")
-    made = {
-        n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)
-    }
+    made = {n: sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False, length=n)[0] for n in (4, 10, 20)}
     assert {z.shape for z in made.values()} == {(6, 9)}
     free = sample(model, kind, items([9]), items([4]), sampler=sampler, masked=False)[0]  # to the longest item
     assert torch.equal(made[4], free)
@@ -343,6 +342,30 @@ def test_every_reference_of_a_voice_is_heard_for_as_long(converter, count):
     assert torch.equal(short[:, 10:], wanted[:, share:])
 
 
+def test_the_prior_s_mean_is_made_of_a_minute_of_references(converter, monkeypatch):
+    given, long = [], [wave(16000 * seconds, seconds) for seconds in (40, 50, 2)]
+    monkeypatch.setattr(convert, "sample", lambda *a, **k: given.append(k) or sample(*a, **k))
+    converter("Yes.", long, steps=1)
+    (heard,), (known,) = given[0]["contexts"], given[0]["whole"]
+    assert torch.equal(heard, converter.voice(long)) and heard.shape == (6, 300)
+    assert torch.equal(known, converter.voice(long, frames=3000)) and known.shape == (6, 1000 + 1000 + 100)
+
+
+def test_what_is_known_of_a_voice_makes_the_prior_s_mean_and_nothing_else(denoiser, monkeypatch):
+    model, (kind, sampler), means = denoiser(), prior_of("robot"), []
+    heard, known = items([4, 6]), items([40, 9])
+    plain, mean = model.mean.forward, model.mean
+    monkeypatch.setattr(mean, "forward", lambda *a, **k: means.append(plain(*a, **k)) or means[-1])
+    sample(model, kind, items([8, 5]), heard, whole=known, sampler=sampler, steps=1)
+    robot, mask = pad(items([8, 5]), "post", None, model.stride)
+    wanted = plain(robot, *pad(known, "post"), mask)
+    assert torch.equal(means[0], wanted) and not near(wanted, plain(robot, *pad(heard, "post"), mask), 1e-2)
+    seen, network = [], model.context.forward
+    monkeypatch.setattr(model.context, "forward", lambda items, frames, *a: seen.append(frames) or network(items, frames, *a))
+    sample(model, kind, items([8, 5]), heard, whole=known, sampler=sampler, steps=1)
+    assert torch.equal(seen[0][1], heard[1])
+
+
 def test_the_order_of_references_is_irrelevant(converter):
     one, two, three = wave(8000, 1), wave(9700, 2), wave(4000, 3)  # 25, 31 and 13 frames: a patch is two
     assert converter.voice([one, two, three]).shape == (6, 24 + 30 + 12)
@@ -406,15 +429,6 @@ def test_rate_pitch_and_level_are_given_or_the_references(converter, monkeypatch
             converter("Yes.", voice, **options)
     with pytest.raises(ValueError, match="rate 200 is of a text; a recording has its own"):
         converter(voice, voice, rate=200)
-
-
-def test_a_network_of_pitched_robots_is_given_them_unless_told_otherwise(converter, monkeypatch):
-    said, voice = [], robot.say("A reference of some length, spoken in a high voice.", rate=120, f0=220.0)
-    monkeypatch.setattr(longform, "said", lambda *a: said.append(a[3]) or iter([robot.say(a[0], *a[1:3], f0=a[3])]))
-    monkeypatch.setitem(converter.denoiser.notes, "setting", converter.denoiser.notes["setting"] | {"robots": "pitched"})
-    for options in ({}, {"pitch": "reference"}, {"pitch": 90.0}):
-        converter("Yes.", voice, steps=1, **options)
-    assert said == [pitch.median_f0(voice)] * 2 + [90.0] and abs(said[0] - 220) < 2
 
 
 def test_a_network_that_is_told_the_pitch_hears_the_same_robot(converter, monkeypatch):

@@ -23,7 +23,8 @@ class PriorMean(nn.Module):
     neighbours: so many frames of the context, those most like it, take the place of each frame of y, in their mean: frames of
     the voice itself (0: none do). Alike is the cosine around the context's mean, every channel weighed by the root of the share
     of its variance that the map explains, `trust` (E,). source: Baas 2023 (kNN-VC, arXiv 2305.18975), there in one space that
-    knows no voices; here the map is what brings the robot to the voice's space.
+    knows no voices; here the map is what brings the robot to the voice's space. A context of few words lacks most sounds, and
+    its frames would say other words: of y stays as much as the neighbours' mean cosine is short of 1.
     """
 
     moments = None
@@ -65,7 +66,8 @@ class PriorMean(nn.Module):
         share = near.values.isfinite().to(y)
         found = share.sum(2, keepdim=True)
         chosen = torch.zeros_like(alike).scatter(2, near.indices, share / found.clamp(min=1))
-        return torch.where(found.mT > 0, context @ chosen.mT, y)
+        near = (near.values.masked_fill(share == 0, 0) * share).sum(2) / found[..., 0].clamp(min=1)  # (N, T), 0 for none
+        return context @ chosen.mT + (1 - near[:, None]) * y
 
     @torch.no_grad()
     def fit(self, robots, targets, contexts=None, l2=1e-2, form="ridge"):

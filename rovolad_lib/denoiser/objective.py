@@ -115,7 +115,8 @@ class Estimator:
         given = {name: batch[name] for name in INPUTS if name in batch}
         if self.padding == "seen":
             given["mask"] = None
-        y = self.mean(batch["robot"], batch["context"], batch["context_mask"], given["mask"], batch["drop"])
+        heard = [batch[name] for name in (("whole", "whole_mask") if "whole" in batch else ("context", "context_mask"))]
+        y = self.mean(batch["robot"], *heard, given["mask"], batch["drop"])
         a, b, c = (k.float().view(-1, 1, 1) for k in self.prior.coefficients(t))
         noise = torch.randn_like(batch["x0"])
         return a * y + b * batch["x0"] + c * noise, y, noise, given

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import ROBOT_F0, at_pitch, robot_f0, wanted_pitch
+from rovolad_lib.convert import ROBOT_F0, WHOLE_FRAMES, at_pitch, robot_f0, wanted_pitch
 from rovolad_lib.metrics import speaker
 from rovolad_lib.speech import robot
 
@@ -54,7 +54,7 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     def converted(steps):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]
 
-    heard, said = converter.voice(references)[None], as_high
+    heard, said = converter.voice(references, WHOLE_FRAMES)[None], as_high
     pitch = wanted_pitch(converter.denoiser, options.get("pitch"))
     (own,), _ = at_pitch(converter.denoiser, [f0 if pitch == "reference" else pitch])
     if own != f0:

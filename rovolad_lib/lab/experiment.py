@@ -10,12 +10,14 @@ from rovolad_lib.autoencoder.model import Autoencoder
 from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
 from rovolad_lib.diffusion.named import BOTH, prior_of, priors_of
-from rovolad_lib.lab import invented, material, presets, records, runs, score
+from rovolad_lib.files import sha256
+from rovolad_lib.lab import material, presets, records, runs, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.setting import LATER, Setting
 from rovolad_lib.speech import latents
 from rovolad_lib.speech.pairs import Pairs, beside
 
+GENTLER = 0.3  # times the rate of learning where weights are gone on from, so that they are not undone
 SCORING = ("steps", "guidance", "sampler")  # decide how a network is heard, not what it learns
 
 
@@ -76,7 +78,7 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     model.notes["preset"] = preset
     # equal steps for a study's runs
     options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
-    options |= {"lr": size["lr"], "seed": seed, "device": device, "force": force}
+    options |= {"lr": size["lr"] * (GENTLER if setting.start else 1), "seed": seed, "device": device, "force": force}
     budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
     return model, train.fit(model, step, pairs, run, **budget | options | further)
 
@@ -89,10 +91,6 @@ def prepare(encoded, setting, size, seed=0, length=None):
     facts = provenance(encoded.data.table.loc[encoded.keep])
     if setting.copies == "on":  # to learn from, and for nothing else
         encoded = material.copied(encoded)
-        encoded = material.pitched(encoded) if setting.robots == "pitched" else encoded
-    people = encoded
-    if setting.invented == "on":
-        encoded, facts["sources"] = invented.added(encoded, encode), f"{facts['sources']}, {invented.SOURCE}"
     table = encoded.data.table
     voices = sorted(table.speaker[encoded.keep].dropna().unique()) if setting.speakers == "on" else []
     told, encoder = score.told(encoded.data, setting.description, voices)
@@ -102,12 +100,14 @@ def prepare(encoded, setting, size, seed=0, length=None):
     told |= {"pitch": material.pitches(encoded)} if setting.pitch == "told" else {}
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
+    if setting.start:
+        facts |= _begin(model, setting.start, facts)
     crop = (setting.shortest + setting.crop) / 2 if setting.shortest else setting.crop
     typical = length or float(encoded.latents.lengths()[encoded.keep].clamp(max=crop).float().mean())
     items = setting.batch or min(size["batch"], int(size["frames"] / typical))
     options = {"batch": items, "seed": seed, "length": length, "context_frames": setting.heard, **told}
     pairs = batches(encoded, setting, encoded.keep, model, oneoff_share=setting.oneoff_share, **options)
-    fit_mean(model.mean, pairs, people, setting)
+    fit_mean(model.mean, pairs, encoded, setting)
     prior, objective = setting.named(float(model.mean.residual.mean().sqrt())), setting.objective()
     if setting.target != "preconditioned":  # which knows the residual alone
         objective["moments"] = model.mean.moments
@@ -120,12 +120,26 @@ def prepare(encoded, setting, size, seed=0, length=None):
     return model, pairs, Denoising(*priors_of(prior), **objective)
 
 
+def _begin(model, path, facts):
+    """Give a Denoiser the weights of a file; return where the speech of both is from, and which file it was.
+
+    facts: of `provenance`. ValueError where the file is of another network.
+    """
+    start = Denoiser.load(path)
+    if start.config != model.config:
+        raise ValueError(f"start {path} is of {start.config}; accepted here: {model.config}")
+    model.load_state_dict(start.state_dict())
+    joined = {name: f"{facts[name]}, {start.notes[name]}".split(", ") for name in ("corpus", "sources", "licence")}
+    joined = {name: ", ".join(dict.fromkeys(parts)) for name, parts in joined.items()}
+    return joined | {"languages": sorted({*facts["languages"], *start.notes["languages"]}), "start": sha256(path)[:12]}
+
+
 def batches(encoded, setting, keep, model, **options):
     """Return Pairs of the utterances `keep` as a Setting has them, for a Denoiser; options: of Pairs, of their own."""
     given = {
         "align": setting.align, "mode": setting.pad, "masked": setting.mask != "off", "multiple": max(2, model.stride),
         "references": setting.references, "dropout": setting.dropout, "oneoff": setting.oneoff, "crop": setting.crop,
-        "shortest": setting.shortest,
+        "shortest": setting.shortest, "whole": setting.whole,
     }  # fmt: skip
     return Pairs(encoded.latents, encoded.data.table, keep, **given | options)
 
@@ -141,7 +155,7 @@ def fit_mean(mean, pairs, encoded, setting, most=2000):
     for i in chosen:
         person, said, frame_map = encoded.latents[i]
         said = beside(person, said, frame_map, "linear" if setting.align == "none" else setting.align)
-        context = pairs.context(i, random)
+        context = pairs.known(i, random)
         items.append((said, person, context if context.shape[1] else None))
     heard = [item for item in items if item[2] is not None]
     robots, people, contexts = zip(*(heard or items), strict=True)
@@ -180,6 +194,8 @@ def decides(p, data, autoencoder, study=False, **chosen):
     fixed = {"corpus": data.name, "autoencoder": autoencoder.fingerprint(), "sizes": sizes}
     plain = asdict(Setting())
     made = plain | p.as_dict() | fixed | chosen
+    if made["start"] is not None:
+        made["start"] = sha256(made["start"])[:12]  # what it holds, not where it lies
     return {name: value for name, value in made.items() if name not in LATER or value != plain[name]}
 
 

@@ -2,40 +2,21 @@
 
 import hashlib
 from dataclasses import replace
-from functools import partial
 
 import pandas
 import torch
 from tqdm.auto import tqdm
 
-from rovolad_lib import autoencoder, speech
+from rovolad_lib import speech
 from rovolad_lib.autoencoder.model import Autoencoder
-from rovolad_lib.convert import ROBOT_F0, robot_f0
 from rovolad_lib.lab import score
 from rovolad_lib.metrics.pitch import median_f0
-from rovolad_lib.speech import latents, manifest, phones, robot
+from rovolad_lib.speech import latents, manifest
 from rovolad_lib.speech.audio import SAMPLE_RATE, set_level
 from rovolad_lib.speech.batches import pad
 from rovolad_lib.speech.spectral import stft
 
 SPEEDS = (0.88, 1.14)  # of copies: two semitones lower and higher, the vocal tract as much longer and shorter
-
-
-class Beside:
-    """Latents of two sets of utterances, the second behind the first."""
-
-    def __init__(self, first, second):
-        self.first, self.second = first, second
-
-    def __len__(self):
-        return len(self.first) + len(self.second)
-
-    def __getitem__(self, i):
-        return self.first[i] if i < len(self.first) else self.second[i - len(self.first)]
-
-    def lengths(self):
-        """Return the frames T of every utterance, (N,) long."""
-        return torch.cat([self.first.lengths(), self.second.lengths()])
 
 
 class Robots:
@@ -61,7 +42,7 @@ def under(encoded, setting):
 
     ae "separate": the robot's latents come from a codec of its own, the linear one in closed form, fitted to robot speech
     alone: a space whose axes know nothing of the person's. robots "one": at espeak's own rate, the same latents for the same
-    text, in the place of the person's rate, which differs from take to take. robots "pitched": see `pitched`.
+    text, in the place of the person's rate, which differs from take to take.
     """
     if setting.ae == "separate":
         encoded = replace(encoded, robot_codec=(codec := own_codec(encoded)))
@@ -74,38 +55,7 @@ def under(encoded, setting):
         told = table.index[table.text.notna()].tolist()
         said = dict(zip(told, score.robot_latents(encoded, told), strict=True))
         encoded = replace(encoded, latents=Robots(held, [said[i] if i in said else held[i][1] for i in table.index]))
-    return pitched(encoded) if setting.robots == "pitched" else encoded
-
-
-def pitched(encoded):
-    """Return Encoded whose robots speak as high as the person in that very take, each encoded once and kept.
-
-    espeak says the text again at the rate it was said at and at the person's median pitch; where there is none, for the recording
-    was flattened, or no likely rate gives its robot, that robot's envelope gets pulses of the pitch. A copy's pitch is its own.
-    """
-    data, table, robots = encoded.data, encoded.data.table, [None] * len(encoded.data.table)
-    speeds = table.speed if "speed" in table else pandas.Series(1.0, table.index)
-    for speed in speeds.unique():
-        rows = table.index[speeds == speed].tolist()
-        whose = hashlib.sha256("\n".join(table.id[rows]).encode()).hexdigest()[:12]
-        name = f"{data.fingerprint}-{whose}-{encoded.autoencoder.fingerprint()}-{speech.RECIPE}.{autoencoder.RECIPE}"
-        path = data.folder / "latents" / f"{name}-pitched-x{speed:g}.safetensors"
-        given = data.folder, partial(_pitched, speed), encoded.autoencoder.encode, path
-        frames, starts = latents.encode_read(table.loc[rows], *given, encoded.autoencoder.hop)
-        for i, a, b in zip(rows, starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            robots[i] = frames[a:b].float().T
-    return replace(encoded, latents=Robots(encoded.latents, robots))
-
-
-def _pitched(speed, row, data):
-    """Return the robot of a row as high as the person's recording played at a speed, (S,)."""
-    wave = manifest.robot_wave(row, data)
-    f0 = robot_f0(manifest.wave(row, data), speed) or ROBOT_F0
-    rate = phones.rate_of(wave, row.text, row.language) if row.robot_method == "espeak" else None
-    if rate is None:
-        return robot.flatten(wave, f0)
-    said, plain = robot.say(row.text, row.language, rate, f0=f0), robot.say(row.text, row.language, rate)
-    return said[: len(wave) * len(said) // len(plain)]  # shorter only where the robot was cut with its recording
+    return encoded
 
 
 def pitches(encoded):
@@ -147,13 +97,6 @@ def apart(encoded, mode):
         ahead, behind = (int(pad([z], mode, length)[1].byte().argmax()) for z in (person, said))
         gaps.append((frame_map + behind - torch.arange(len(frame_map)) - ahead).abs())
     return 1000 * encoded.autoencoder.hop / SAMPLE_RATE * float(torch.cat(gaps).float().mean())
-
-
-def beside(encoded, more):
-    """Return Encoded with another one's utterances behind its own, to learn from alike."""
-    table = pandas.concat([encoded.data.table, more.data.table], ignore_index=True)
-    keep = [*encoded.keep, *(len(encoded.data.table) + i for i in more.keep)]
-    return replace(encoded, data=replace(encoded.data, table=table), latents=Beside(encoded.latents, more.latents), keep=keep)
 
 
 def own_codec(encoded, most=400):

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 
 from rovolad_lib import convert
-from rovolad_lib.convert import ROBOT_F0, Converter, heeds_pitch
+from rovolad_lib.convert import ROBOT_F0, Converter
 from rovolad_lib.diffusion.samplers import SAMPLERS
 from rovolad_lib.lab import listen, plots, studio
 from rovolad_lib.speech import longform, references
@@ -42,7 +42,7 @@ class Panel:
         self.guidance = widgets.FloatSlider(value=1.5, min=1.0, max=4.0, step=0.25, description="guidance")
         self.seed = widgets.BoundedIntText(0, 0, 10**6, description="seed")
         self.rate, self.pitch = (widgets.Checkbox(value, description=f"{name} as the reference")
-                                 for name, value in (("rate", False), ("pitch", heeds_pitch(converter.denoiser))))  # fmt: skip
+                                 for name, value in (("rate", False), ("pitch", converter.denoiser.config["pitch"])))  # fmt: skip
         self.among = widgets.SelectMultiple(options=list(self.voices), value=list(self.voices)[:3], description="grid of")
         self.bar, self.remark, self.heard = widgets.IntProgress(0, 0, 1), widgets.HTML(), widgets.HTML(studio.heard(converter))
         self.players, self.strip = widgets.HTML(), widgets.HTML()
@@ -136,7 +136,7 @@ class Panel:
         """Load the chosen model, and say what it has heard."""
         chosen = self.model.value
         self.converter = Converter.load(chosen, self.first.autoencoder) if chosen else self.first
-        self.heard.value, self.pitch.value = escape(studio.heard(self.converter)), heeds_pitch(self.converter.denoiser)
+        self.heard.value, self.pitch.value = escape(studio.heard(self.converter)), self.converter.denoiser.config["pitch"]
         return ""
 
 

@@ -82,12 +82,11 @@ TABLE = {
     "neighbours": Parameter("int", "frames of the references that make a frame of the prior's mean, 0 none", low=0),
     "heard": Parameter("int", "longest context in training, latent frames of 20 ms", low=1),
     "copies": Parameter("choice", "training takes again, slower and faster, as further voices", ("off", "on")),
-    "robots": Parameter(
-        "choice", "at the person's rate, at one, or at their pitch too", ("many", "one", "pitched")
-    ),
+    "robots": Parameter("choice", "at the person's rate, or at one", ("many", "one")),
     "pitch": Parameter("choice", "the voice's pitch heard in references alone, or told as a number too", ("heard", "told")),
     "shortest": Parameter("int", "least length of a batch's longest training item in latent frames, 0 always the crop's", low=0),
-    "invented": Parameter("choice", "espeak's other voices, saying nonsense, to learn from beside the people", ("off", "on")),
+    "whole": Parameter("int", "longest context of the prior's mean in training, latent frames, 0 as the network's", low=0),
+    "start": Parameter("optional", "file of a denoiser to go on from, None begins anew"),
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),
 } | STUDIED

@@ -6,8 +6,9 @@ import pandas as pd
 import torch
 
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
-from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, at_pitch, heeds_pitch, robot_f0
+from rovolad_lib.convert import CONTEXT_FRAMES, ROBOT_F0, WHOLE_FRAMES, at_pitch, robot_f0
 from rovolad_lib.denoiser import text
+from rovolad_lib.denoiser.model import MIDDLE_HZ
 from rovolad_lib.diffusion.named import prior_of
 from rovolad_lib.lab.paths import MODELS
 from rovolad_lib.metrics import describe, judges, signal
@@ -36,15 +37,16 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
     """Return one wave (S,) an utterance: the robot at its own timing in the voice of other takes.
 
     rows: positions in the table; an utterance's references are other takes of its speaker, of its own split and of
-    other words, together with what else tells this network a voice, its description or its learned number; the robot
-    says the text at its normal rate, and at the references' pitch or beside it if the network learned so: nothing of the take
-    itself
-    is used. prior: gaussian | robot, of a network that knows both (None: robot); sampler: None is the prior's own; says:
-    positions whose texts the robot says instead (None: rows); described: positions whose descriptions are told instead;
-    options: of sampling.sample.
+    other words, together with what else tells this network a voice, its description, pitch or learned number; the robot
+    says the text at its normal rate: nothing of the take itself is used. references: how many the network hears; a prior's
+    mean that learned from more is made of all. prior: gaussian | robot, of a network that knows both (None: robot);
+    sampler: None is the prior's own; says: positions whose texts the robot says instead (None: rows); described: positions
+    whose descriptions are told instead; options: of sampling.sample.
     """
     prior, default = prior_of(model.notes["prior"], prior)
     contexts = [context(encoded, i, references) for i in rows]
+    more = references and model.notes["setting"].get("whole")  # its prior's mean had more than the network hears
+    wholes = [context(encoded, i, None, WHOLE_FRAMES) for i in rows] if more else None
     at, pitch = at_pitch(model, f0s(encoded, model, contexts))
     voices, robots = tell(described or rows, **told_to(model, encoded.data)) | pitch, robot_latents(encoded, says or rows, at)
     order, spoken = sorted(range(len(rows)), key=lambda k: robots[k].shape[1]), [None] * len(rows)
@@ -53,7 +55,7 @@ def speak(encoded, model, rows, *, steps=4, guidance=1.0, sampler=None, seed=0, 
         chosen = order[at : at + batch]
         made = sample(
             model, prior, [robots[k] for k in chosen], [contexts[k] for k in chosen], seed=seed * 1009 + n,
-            told={name: value[chosen] for name, value in voices.items()}, **options,
+            told={name: value[chosen] for name, value in voices.items()}, whole=wholes and [wholes[k] for k in chosen], **options,
         )  # fmt: skip
         for k, item in zip(chosen, made, strict=True):
             spoken[k] = item
@@ -97,39 +99,47 @@ def robot_latents(encoded, rows, f0=None):
 
 
 def f0s(encoded, model, contexts):
-    """Return the pitch in Hz of each of some contexts (E, T2), 0 of one without a frame, and for a network that heeds none."""
-    if not heeds_pitch(model):
+    """Return the pitch in Hz of each of some contexts (E, T2), 0 of one without a frame, and for a network that is told none."""
+    if not model.config["pitch"]:
         return [0.0] * len(contexts)
     heard = [k for k, context in enumerate(contexts) if context.shape[1]]
     waves = dict(zip(heard, decode_latents(encoded.autoencoder, [contexts[k] for k in heard]), strict=True))
     return [robot_f0(waves[k]) if k in waves else 0.0 for k in range(len(contexts))]
 
 
-def pitch_gain(encoded, model, rows, each=3, **options):
-    """Return what a told pitch is to be multiplied by, by a network that speaks lower than it is told.
+def pitch_line(encoded, model, rows, each=6, **options):
+    """Return [slope, octaves] of the line by which a pitch is told to a network that speaks higher or lower than it is told.
 
-    The median over utterances, `each` of a speaker, of the pitch told over that of what is spoken; rows, options: of `speak`.
+    In octaves around MIDDLE_HZ, told over heard, each a speaker's median of `each` utterances: the medians of the slopes
+    between any two speakers, and of what they leave (slope 1 where no two differ). rows, options: of `speak`.
+    source: Sen 1968, whom an octave misheard does not move.
     """
-    rows = encoded.data.table.loc[rows].groupby("speaker").head(each).index.tolist()
-    told = f0s(encoded, model, [context(encoded, i, 3) for i in rows])
-    heard = [median_f0(wave) for wave in speak(encoded, model, rows, **options)]
-    return float(pd.Series([a / b for a, b in zip(told, heard, strict=True) if a and b], dtype=float).median())
+    table = encoded.data.table.loc[rows].groupby("speaker").head(each)
+    rows = table.index.tolist()
+    pairs = pd.DataFrame({"told": f0s(encoded, model, [context(encoded, i, 3) for i in rows]), "speaker": table.speaker.tolist()})
+    pairs["heard"] = [median_f0(wave) for wave in speak(encoded, model, rows, **options)]
+    pairs = pairs[(pairs.told > 0) & (pairs.heard > 0)].groupby("speaker").median() / MIDDLE_HZ
+    told, heard = (torch.tensor(pairs[name].to_numpy()).log2() for name in ("told", "heard"))
+    slopes = (told[:, None] - told) / (heard[:, None] - heard)
+    slopes = slopes[slopes.isfinite()]
+    slope = slopes.quantile(0.5) if len(slopes) else torch.tensor(1.0)
+    return [float(slope), float((told - slope * heard).quantile(0.5))]
 
 
-def context(encoded, i, references):
+def context(encoded, i, references, frames=CONTEXT_FRAMES):
     """Return the joined latents (E, T2) of other takes of utterance i's speaker, in its split and of other words.
 
-    references: how many, at random but the same in every run; T2 is at most what the converter hears, 0 for none.
+    references: how many (None: all), at random but the same in every run; T2 is at most `frames`, 0 for no references.
     """
     table = encoded.data.table
     own = table[(table.speaker == table.speaker[i]) & (table.split == table.split[i])]
     others = own.index[own.text != table.text[i]]
-    if references and not len(others):
+    if references != 0 and not len(others):
         raise ValueError(f"{table.speaker[i]} has no other words in split {table.split[i]} to be a reference for {table.id[i]}")
     random = torch.Generator().manual_seed(int(i))
     chosen = torch.randperm(len(others), generator=random)[:references].tolist()
     none = encoded.latents[int(i)][0][:, :0]
-    return torch.cat([none, *(encoded.latents[int(others[k])][0] for k in chosen)], dim=1)[:, :CONTEXT_FRAMES]
+    return torch.cat([none, *(encoded.latents[int(others[k])][0] for k in chosen)], dim=1)[:, :frames]
 
 
 def reconstruction(encoded, rows):

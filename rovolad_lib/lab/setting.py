@@ -16,8 +16,8 @@ from rovolad_lib.lab.variants import GAUSSIAN, VARIANTS
 SHARED = ("pad", "mask", "align", "prior", "condition", "backbone", "context", "oneoff", "ae")  # values as in lab.params
 CHOICES = {name: params.STUDIED[name].values for name in SHARED} | {
     "target": ("preconditioned", *TARGETS), "normalise": ("known", "item"), "mapped": FORMS, "voice": ("on", "off"),
-    "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one", "pitched"), "times": ("path", "start"),
-    "pitch": ("heard", "told"), "invented": ("off", "on"),
+    "speakers": ("on", "off"), "copies": ("on", "off"), "robots": ("many", "one"), "times": ("path", "start"),
+    "pitch": ("heard", "told"),
 }  # fmt: skip
 
 
@@ -36,7 +36,7 @@ class Setting:
     crop: longest item in frames; budget: times the preset's training steps; batch: items of a batch, None: as many as the
     preset's frames hold; neighbours: of the prior's mean, see denoiser.mean; heard: longest context in frames;
     copies: see lab.material; pitch: "told", the network is given that of the take as a number; shortest: see speech.pairs;
-    invented: see lab.invented.
+    whole: longest context of the prior's mean in frames, see speech.pairs; start: file of a denoiser to go on from.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -73,20 +73,17 @@ class Setting:
     copies: str = "off"
     pitch: str = "heard"
     shortest: int = 0
-    invented: str = "off"
+    whole: int = 0
+    start: str | None = None
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
             check(getattr(self, name), name, accepted)
         if self.robots == "one" and self.align == "dtw":
             raise ValueError("robots 'one' have no alignment by DTW; accepted: align linear, none")
-        if self.robots == "pitched" and self.ae == "separate":
-            raise ValueError("robots 'pitched' are in the space of both; accepted: ae shared")
-        if self.robots != "many" and self.invented == "on":
-            raise ValueError(f"robots {self.robots!r} are made of recorded people; accepted with invented ones: robots many")
         if self.neighbours and (self.voice != "on" or self.mapped != "ridge"):
             raise ValueError(f"neighbours {self.neighbours} are of a voice and a ridge; accepted: 0, or voice on, mapped ridge")
-        whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard")]
+        whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard", "whole")]
         for name, high in (("dropout", 1), ("shortest", self.crop), *whole):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
@@ -131,7 +128,7 @@ def _noisiest(kind):
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
          "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch", "neighbours", "heard",
-         "copies", "pitch", "shortest", "invented")  # fmt: skip
+         "copies", "pitch", "shortest", "whole", "start")  # fmt: skip
 
 
 def named_runs(p):

@@ -14,7 +14,7 @@ import numpy
 import torch
 from tqdm.auto import tqdm
 
-from rovolad_lib.convert import DEFAULT, ROBOT_F0, Converter, is_pitched, robot_f0
+from rovolad_lib.convert import DEFAULT, ROBOT_F0, Converter
 from rovolad_lib.files import sha256
 from rovolad_lib.lab import benchmark, experiment, lengths, recorded, records, zero_shot
 from rovolad_lib.lab.paths import RUNS
@@ -40,10 +40,8 @@ def digits(converter, voices, strings=10, length=6, **options):
     said = [[DIGITS[k] for k in torch.randint(len(DIGITS), (length,), generator=random)] for _ in range(strings)]
     texts, wanted = [" ".join(one) for one in said], [word for one in said for word in one]
     for name in tqdm(["robot", *voices], desc="digits", mininterval=2.0):
-        as_high = name != "robot" and is_pitched(converter.denoiser)
-        f0 = as_high and robot_f0(torch.cat(voices[name].references)) or ROBOT_F0
         waves = [robot.say(text) if name == "robot" else converter(text, voices[name].references, **options) for text in texts]
-        pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in lengths.cut(wave, text, "en", f0)]
+        pieces = [piece for wave, text in zip(waves, texts, strict=True) for piece in lengths.cut(wave, text, "en", ROBOT_F0)]
         heard = words.recognise(pieces, DIGITS)
         found[name] = float(numpy.mean([a == b for a, b in zip(heard, wanted, strict=True)]))
     return found

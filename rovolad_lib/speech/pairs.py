@@ -58,6 +58,7 @@ class Pairs:
     length: fixed length of the batch; None: the longest item's, in whole multiples of `multiple`.
     references: at most so many other recordings as context, of other texts where there are any, together at most
         `context_frames`.
+    whole: above 0, the prior's mean has a context of its own, a random number of frames up to so many, of any such recordings.
     dropout: share of items whose context, text and learned voice are dropped.
     oneoff: what a recording without a speaker hears: "unconditional" (nothing), "self" (another crop of the same
         recording, nothing of the item in it; nothing where the recording is too short for that, see `counts`), or
@@ -67,13 +68,14 @@ class Pairs:
     errors: ValueError for an option outside what is accepted, and as SpeakerBatches, `beside` and `pad`.
 
     pairs[i] -> {"x0": (N, E, T), "robot": (N, E, T), "mask": (N, T) bool or None, "context": (N, E, T2),
-    "context_mask": (N, T2) bool, "drop": (N,) bool} and what `tell` adds. An item that hears nothing, and is told nothing, is
+    "context_mask": (N, T2) bool, "drop": (N,) bool}, what `tell` adds, and with `whole` "whole": (N, E, T3) and "whole_mask":
+    (N, T3) bool. An item that hears nothing, and is told nothing, is
     one with its context dropped.
     """
 
     def __init__(self, latents, table, keep, *, batch=64, speakers=16, seed=0, align="dtw", mode="post", masked=True,
                  crop=128, length=None, multiple=2, references=4, context_frames=150, dropout=0.1, weighting="speaker",
-                 oneoff="unconditional", oneoff_share=None, text=None, voice=None, pitch=None, shortest=0):  # fmt: skip
+                 oneoff="unconditional", oneoff_share=None, text=None, voice=None, pitch=None, shortest=0, whole=0):  # fmt: skip
         _check(batch=batch, speakers=speakers, crop=crop, length=length, multiple=multiple, context_frames=context_frames)
         if not 0 <= shortest <= crop:
             raise ValueError(f"shortest is {shortest}; accepted are 0 to the crop's {crop} frames")
@@ -95,7 +97,7 @@ class Pairs:
         self.seed, self.align, self.mode, self.masked, self.oneoff = seed, align, mode, masked, oneoff
         self.crop, self.shortest, self.length, self.multiple = crop, shortest, length, multiple
         self.references, self.context_frames, self.dropout = references, context_frames, dropout
-        self.told = {"text": text, "voice": voice, "pitch": pitch}
+        self.told, self.whole = {"text": text, "voice": voice, "pitch": pitch}, whole
 
     def __getitem__(self, i):
         random = torch.Generator().manual_seed(self.seed * 1_000_003 + i)
@@ -115,6 +117,9 @@ class Pairs:
             known |= told["text_mask"].any(1)
         if "speaker" in told:
             known |= told["speaker"] >= 0
+        if self.whole:
+            more = [c if self.speaker[j] < 0 else self.known(j, random) for j, c in zip(chosen, contexts, strict=True)]
+            told["whole"], told["whole_mask"] = pad(more, "post", max(1, *(known.shape[1] for known in more)))
         return {
             "x0": x0, "robot": robot, "mask": mask | robot_mask if self.masked else None,
             "context": context, "context_mask": context_mask, "drop": drop | ~known, **told,
@@ -140,6 +145,20 @@ class Pairs:
         parts = [self.latents[j][0] for j in picked] or [self.latents[i][0][:, :0]]
         cut = [_cut(p, -(-self.context_frames // len(parts)), random) for p in parts]
         return torch.cat(cut, dim=1)[:, : self.context_frames]
+
+    def known(self, i, random):
+        """Return what the prior's mean hears of the speaker of utterance i: (E, T3), T3 = 0 for a lone one; as `context`."""
+        if not self.whole:
+            return self.context(i, random)
+        pool, parts = self._pool(i), [self.latents[i][0][:, :0]]
+        least = min(self.context_frames // 3, self.whole)
+        left = int(torch.randint(least, self.whole + 1, (), generator=random))
+        for k in torch.randperm(len(pool), generator=random).tolist():
+            parts.append(self.latents[int(pool[k])][0][:, :left])
+            left -= parts[-1].shape[1]
+            if not left:
+                break
+        return torch.cat(parts, dim=1)
 
     def _pool(self, i):
         """Return the positions of what utterance i may hear."""

@@ -131,10 +131,11 @@ def test_neighbours_are_the_mean_of_the_context_s_frames_most_alike():
     for frame, made in zip(said.T, y.T, strict=True):
         alike = [float(F.cosine_similarity(frame * mean.trust, other * mean.trust, dim=0)) for other in heard.T]
         first, second = sorted(range(9), key=alike.__getitem__)[:-3:-1]
-        assert torch.allclose(made, (context[:, first] + context[:, second]) / 2, atol=1e-5)
+        lacking = 1 - (alike[first] + alike[second]) / 2
+        assert torch.allclose(made, (context[:, first] + context[:, second]) / 2 + lacking * frame, atol=1e-5)
     assert torch.equal(mean(robots[0][None])[0], said)  # without a voice there is none to take frames from
     one = mean(robots[0][None], context[None, :, :1])[0]
-    assert torch.allclose(one, context[:, :1].expand_as(one), atol=1e-5)
+    assert torch.allclose(one, context[:, :1] + said, atol=1e-5)  # a frame alone is the voice's mean, and like nothing
     turned = mean(robots[0][None], context[None].flip(2))[0]
     assert torch.allclose(turned, y, atol=1e-5)
 
@@ -146,7 +147,8 @@ def test_an_item_without_neighbours_keeps_its_own():
     robot, context = torch.stack([robots[0]] * 3), torch.randn(3, 4, 5)
     heard = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0] * 5], dtype=torch.bool)
     y = mean(robot, context, heard)
-    assert torch.allclose(y[1], context[1, :, :2].mean(1, keepdim=True).expand_as(y[1]), atol=1e-5)  # two of three there are
+    of_two = context[1, :, :2].mean(1, keepdim=True) + mean(robot)[1]  # as unlike as alike
+    assert torch.allclose(y[1], of_two, atol=1e-5)
     assert torch.equal(y[2], mean(robot)[2]) and y.isfinite().all()
     dropped = mean(robot, context, heard, drop=torch.tensor([True, False, False]))
     assert torch.equal(dropped[0], mean(robot)[0]) and torch.equal(dropped[1:], y[1:])

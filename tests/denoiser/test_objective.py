@@ -483,3 +483,17 @@ def test_seen_padding_reaches_the_network_and_not_the_loss():
     assert [m is None for m in masks] == [True, True, False, False]
     with pytest.raises(ValueError, match="padding"):
         Estimator(Told(), Bridge(), padding="none")
+
+
+def test_the_mean_is_made_of_a_context_of_its_own():
+    given = batch(6, 8, masked=False)
+    whole = {"whole": torch.randn(6, 3, 11), "whole_mask": torch.arange(11) < torch.tensor([[11], [9], [3], [1], [11], [2]])}
+    model, heard = denoiser(), []
+    network = model.context.forward
+    model.context.forward = lambda items, frames, *a: heard.append(frames) or network(items, frames, *a)
+    estimate, t = Estimator(model, Bridge()), torch.full((6,), 0.5)
+    y = estimate._state(given | whole, t)[1]
+    assert torch.equal(y, estimate.mean(given["robot"], *whole.values(), drop=given["drop"]))
+    assert not torch.allclose(y, estimate._state(given, t)[1], atol=0.1)
+    estimate.loss(given | whole)
+    assert torch.equal(heard[0], given["context"])

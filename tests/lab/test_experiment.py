@@ -10,6 +10,7 @@ from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter
 from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
+from rovolad_lib.files import sha256
 from rovolad_lib.lab import experiment, records, runs, score
 from rovolad_lib.lab.params import Parameters
 from rovolad_lib.lab.paths import RESULTS
@@ -109,7 +110,8 @@ COMMITTED = sorted((RESULTS / "records" / "latent_diffusion").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
-def test_committed_records_keep_their_run_ids(path):
+def test_committed_records_keep_their_run_ids(path, monkeypatch):
+    monkeypatch.setattr(experiment, "sha256", lambda file: file)  # a record holds the hash of where its network began
     record = json.loads(path.read_text(encoding="utf-8"))
     parameters, plain = record["parameters"], asdict(experiment.Setting())
     shown = {k: v for k, v in parameters.items() if k not in plain and k not in ("autoencoder", "sizes")}
@@ -123,15 +125,20 @@ def test_committed_records_keep_their_run_ids(path):
         assert found == record["run_id"] == path.stem
 
 
-def test_a_later_field_counts_where_it_is_no_default(encoded):
+def test_a_later_field_counts_where_it_is_no_default(encoded, tmp_path):
     plain = asdict(experiment.Setting())
     others = {
         "target": "v", "normalise": "item", "mapped": "none", "voice": "off", "noise": 1.0, "path": "gmax", "end": "zero",
         "schedule": "linear", "scale": 0.5, "description": "minilm", "oneoff": "out", "oneoff_share": 0.5, "speakers": "on",
         "ae": "separate", "robots": "one", "times": "start", "budget": 8.0,
-        "crop": 64, "batch": 8, "neighbours": 4, "heard": 300, "copies": "on", "pitch": "told", "shortest": 24, "invented": "on",
+        "crop": 64, "batch": 8, "neighbours": 4, "heard": 300, "copies": "on", "pitch": "told", "shortest": 24,
     }  # fmt: skip
+    begun = tmp_path / "model.safetensors"
+    begun.write_bytes(b"some weights")
+    others |= {"whole": 1500, "start": str(begun)}
     assert list(others) == list(experiment.LATER) and not [name for name in others if others[name] == plain[name]]
+    whose = experiment.decides(asked(start=others.pop("start")), encoded.data, encoded.autoencoder)["start"]
+    assert whose == sha256(begun)[:12]  # wherever it lies
     for name, value in others.items():
         assert experiment.decides(asked(), encoded.data, encoded.autoencoder, **{name: value})[name] == value
         assert experiment.decides(asked(**{name: value}), encoded.data, encoded.autoencoder)[name] == value

@@ -1,3 +1,4 @@
+import math
 import shutil
 from dataclasses import replace
 
@@ -9,7 +10,6 @@ from rovolad_lib import convert
 from rovolad_lib.lab import experiment, material, score
 from rovolad_lib.lab.setting import Setting
 from rovolad_lib.speech import manifest
-from rovolad_lib.speech import robot as speak
 
 
 @pytest.fixture
@@ -113,44 +113,14 @@ def test_copies_are_learned_from_and_never_scored(some):
 
 @pytest.fixture
 def voiced(some, monkeypatch):
-    """Take i is a hum of 150 + 10 i Hz, and its robot says the text at 150 + i words per minute."""
+    """Take i is a hum of 150 + 10 i Hz."""
 
     def hum(row, data):
         time = torch.arange(round(row.duration * 16000)) / 16000
         return torch.stack([torch.sin(2 * torch.pi * k * (150 + 10 * int(row.id)) * time) for k in (1, 2, 3)]).mean(0)
 
     monkeypatch.setattr(manifest, "wave", hum)
-    monkeypatch.setattr(manifest, "robot_wave", lambda row, data: speak.say(row.text, row.language, 150 + int(row.id)))
     return some
-
-
-def coded(encoded, wave):
-    """Latents of a wave at the house's level."""
-    return encoded.autoencoder.encode(score.set_level(wave)[None])[0]
-
-
-def test_a_pitched_robot_is_as_high_as_the_person_in_that_take(voiced):
-    made, table = material.under(voiced, Setting(robots="pitched")), voiced.data.table
-    for i in (0, 13):
-        person, robot, frame_map = made.latents[i]
-        high = speak.say(table.text[i], "en", 150 + i, f0=150 + 10 * i)
-        assert abs(high.numel() - speak.say(table.text[i], "en", 150 + i).numel()) < 800
-        torch.testing.assert_close(robot, coded(voiced, high), atol=5e-3, rtol=5e-3)
-        assert torch.equal(person, voiced.latents[i][0]) and 0 <= int(frame_map.max()) < robot.shape[1]
-        before = voiced.latents[i][2].double() / voiced.latents[i][1].shape[1]
-        assert (frame_map.double() / robot.shape[1] - before).abs().max() <= 1 / robot.shape[1]  # it says the same then
-    copies, i = material.pitched(material.copied(made, speeds=(0.8,))), voiced.keep[3]
-    assert len(copies.latents) == len(copies.data.table) and torch.equal(copies.latents[3][1], made.latents[3][1])
-    low = speak.say(table.text[i], "en", 150 + i, f0=0.8 * (150 + 10 * i))
-    torch.testing.assert_close(copies.latents[len(table) + 3][1], coded(voiced, low), atol=5e-3, rtol=5e-3)
-
-
-def test_a_pitched_robot_without_a_rate_gets_its_pulses_at_that_pitch(voiced):
-    table = voiced.data.table.copy()
-    table.loc[12, "robot_method"] = "flatten"
-    made = material.pitched(replace(voiced, data=replace(voiced.data, table=table)))
-    flat = speak.flatten(speak.say(table.text[12], "en", 162), 270.0)
-    torch.testing.assert_close(made.latents[12][1], coded(voiced, flat), atol=2e-2, rtol=2e-2)
 
 
 def test_two_corpora_may_have_the_same_ids(some, monkeypatch):
@@ -186,28 +156,16 @@ def test_a_network_that_is_told_the_pitch_is_told_that_of_the_references(some, m
 def test_what_is_spoken_too_low_is_told_higher(some, monkeypatch):
     size, heard = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, []
     model, rows = experiment.prepare(some, Setting(pitch="told"), size)[0], score.testable(some, "val_seen")
-    monkeypatch.setattr(score, "robot_f0", lambda wave: 200.0)
-    monkeypatch.setattr(score, "speak", lambda encoded, model, few, **o: heard.append((few, o)) or [0.8, 0.8, 0.0, 0.9, 1.0, 0.4])
-    monkeypatch.setattr(score, "median_f0", lambda share: 200.0 * share)
-    assert score.pitch_gain(some, model, rows, guidance=2.0) == pytest.approx(1 / 0.8)  # silence counts for nothing
+    monkeypatch.setattr(score, "f0s", lambda encoded, model, contexts: [100.0] * 3 + [200.0] * 3)
+    spoken = [90.0, 90.0, 0.0, 160.0, 80.0, 160.0]  # silence counts for nothing, nor does an octave once misheard
+    monkeypatch.setattr(score, "speak", lambda encoded, model, few, **o: heard.append((few, o)) or spoken)
+    monkeypatch.setattr(score, "median_f0", lambda hz: hz)
+    slope, octaves = model.notes["pitch_line"] = score.pitch_line(some, model, rows, each=3, guidance=2.0)
     table = some.data.table
     assert heard[0][1] == {"guidance": 2.0} and table.speaker[heard[0][0]].value_counts().tolist() == [3, 3]
+    assert slope == pytest.approx(1 / math.log2(160 / 90))
+    assert convert.at_pitch(model, [90.0, 160.0, 0.0])[1]["pitch"].tolist() == pytest.approx([100.0, 200.0, 0.0])
+    del model.notes["pitch_line"]
     assert convert.at_pitch(model, [200.0])[1]["pitch"].tolist() == [200.0]
-    model.notes["pitch_gain"] = 1.25
-    assert convert.at_pitch(model, [200.0])[1]["pitch"].tolist() == [250.0]
-
-
-def test_a_network_of_pitched_robots_is_scored_with_such_ones(some, monkeypatch):
-    size, asked, say = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}, [], speak.say
-    monkeypatch.setattr(score.robot, "say", lambda *args, f0=None: asked.append(f0) or say(*args, f0=f0))
-    monkeypatch.setattr(score, "robot_f0", lambda wave: 180.0)
-    rows = score.testable(some, "val_seen")[:2]
-    for robots in ("many", "pitched"):
-        setting = Setting(robots=robots)
-        model = experiment.prepare(material.under(some, setting), setting, size)[0]
-        asked.clear()
-        score.speak(some, model, rows, steps=1, references=2)
-        assert set(asked) == {180.0 if robots == "pitched" else 110.0}
-        asked.clear()
-        score.speak(some, model, rows, steps=1, references=0)  # nobody to be as high as
-        assert set(asked) == {110.0}
+    monkeypatch.setattr(score, "median_f0", lambda hz: 80.0)
+    assert score.pitch_line(some, model, rows, each=3) == pytest.approx([1.0, math.log2(150 / 80)], abs=0.1)

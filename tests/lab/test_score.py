@@ -144,6 +144,19 @@ def test_a_sentence_is_the_sampler_s_with_references_of_the_take_s_speaker(encod
     assert torch.equal(one, two) and not torch.equal(one, other)
 
 
+def test_a_prior_s_mean_that_learned_from_more_is_given_all_other_takes(encoded, denoiser, monkeypatch):
+    model, given = denoiser(prior="robot"), []
+    model.notes["setting"] = model.notes["setting"] | {"whole": 1500}
+    monkeypatch.setattr(score, "sample", lambda *a, **k: given.append((a[3], k["whole"])) or sample(*a, **k))
+    for references in (1, 0):
+        score.speak(encoded, model, [12, 15], steps=1, references=references)
+    (heard, known), (nobody, nothing) = given
+    assert not nothing and not sum(z.shape[1] for z in nobody)
+    order = [12, 15] if torch.equal(heard[0], score.context(encoded, 12, 1)) else [15, 12]
+    assert all(torch.equal(z, score.context(encoded, i, None, 3000)) for z, i in zip(known, order, strict=True))
+    assert all(z.shape[1] > c.shape[1] for z, c in zip(known, heard, strict=True))
+
+
 def test_a_network_of_both_priors_speaks_under_either(encoded):
     torch.manual_seed(0)
     model = Denoiser(channels=6, width=16, depth=1, heads=2, patch=2, priors=2)

@@ -73,9 +73,5 @@ def test_what_does_not_go_together_is_said():
         asked(schedule="linear")
     with pytest.raises(ValueError, match="robots 'one' have no alignment by DTW; accepted: align linear, none"):
         Setting(robots="one")
-    with pytest.raises(ValueError, match="robots 'pitched' are in the space of both; accepted: ae shared"):
-        Setting(robots="pitched", ae="separate")
-    with pytest.raises(ValueError, match="robots 'pitched' are made of recorded people; accepted with invented ones"):
-        Setting(robots="pitched", invented="on")
     with pytest.raises(ValueError, match="shortest=129; accepted: 0 to 128"):
         Setting(shortest=129)

@@ -153,6 +153,35 @@ def test_context_is_cut_to_its_frames(latents, table):
     assert len(starts) > 3  # from anywhere
 
 
+def test_the_prior_s_mean_has_a_context_of_its_own(latents, table):
+    options = {"batch": 9, "speakers": 9, "whole": 30, "context_frames": 12, "dropout": 0.0}
+    plain, pairs = Pairs(latents, table, range(9), **options | {"whole": 0}), Pairs(latents, table, range(9), **options)
+    assert "whole" not in plain[0]
+    lengths = set()
+    for i in range(40):
+        batch = pairs[i]
+        for k, x0 in enumerate(batch["x0"]):
+            who = int(x0[0, 0]) - 1
+            known = batch["whole"][k][:, batch["whole_mask"][k]]
+            places = list(map(tuple, known.T.tolist()))
+            assert len(set(places)) == len(places)  # nothing twice
+            found = {int(place[0]) - 1 for place in places}
+            others = {j for j in range(9) if SPEAKERS[j] == SPEAKERS[who] and SPEAKERS[j] and j != who}
+            assert found <= {j for j in others if TEXTS[j] != TEXTS[who]} or SPEAKERS[who] == "b"
+            assert bool(found) == (who not in ALONE) and who not in found
+            if who == 3:  # of a, who says 29 frames of other words
+                lengths.add(known.shape[1])
+    assert 4 <= min(lengths) < 10 and 24 < max(lengths) <= 29  # from a third of the context's 12
+
+
+def test_a_one_off_recording_s_mean_hears_what_it_hears(alone):
+    pairs = Pairs(*alone, range(4), oneoff="self", whole=1000)
+    for i in range(4):
+        batch = pairs[i]
+        for name in ("", "_mask"):
+            assert torch.equal(batch[f"whole{name}"][..., :150], batch[f"context{name}"][..., : batch[f"whole{name}"].shape[-1]])
+
+
 def test_no_references_are_no_context(latents, table):
     for item in items(make(latents, table, references=0), 3):
         assert item["context"].shape == (2, 0) and item["drop"]
