@@ -80,7 +80,10 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
     options |= {"lr": size["lr"] * (GENTLER if setting.start else 1), "seed": seed, "device": device, "force": force}
     budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
-    return model, train.fit(model, step, pairs, run, **budget | options | further)
+    fitted = train.fit(model, step, pairs, run, **budget | options | further)
+    if setting.start:
+        _keep(model, Denoiser.load(setting.start), setting.kept)
+    return model, fitted
 
 
 def prepare(encoded, setting, size, seed=0, length=None):
@@ -132,6 +135,17 @@ def _begin(model, path, facts):
     joined = {name: f"{facts[name]}, {start.notes[name]}".split(", ") for name in ("corpus", "sources", "licence")}
     joined = {name: ", ".join(dict.fromkeys(parts)) for name, parts in joined.items()}
     return joined | {"languages": sorted({*facts["languages"], *start.notes["languages"]}), "start": sha256(path)[:12]}
+
+
+@torch.no_grad()
+def _keep(model, start, share):
+    """Bring a Denoiser's weights back by a share of their way from another's, in place.
+
+    Between both a network has the voices of the later and the words of the earlier, which heard more of them.
+    source: Wortsman 2022 (arXiv 2109.01903).
+    """
+    for mine, before in zip(model.parameters(), start.parameters(), strict=True):
+        mine.lerp_(before.to(mine), share)
 
 
 def batches(encoded, setting, keep, model, **options):

@@ -39,7 +39,7 @@ class Panel:
         self.model = widgets.Dropdown(options=[("as loaded", ""), *((p.stem, p) for p in models)], description="model")
         self.sampler = widgets.Dropdown(options=[OWN, *SAMPLERS], description="sampler")
         self.steps = widgets.IntSlider(4, 1, 32, description="steps")
-        self.guidance = widgets.FloatSlider(value=1.5, min=1.0, max=4.0, step=0.25, description="guidance")
+        self.guidance = widgets.FloatSlider(value=1.25, min=1.0, max=4.0, step=0.25, description="guidance")
         self.seed = widgets.BoundedIntText(0, 0, 10**6, description="seed")
         self.rate, self.pitch = (widgets.Checkbox(value, description=f"{name} as the reference")
                                  for name, value in (("rate", False), ("pitch", converter.denoiser.config["pitch"])))  # fmt: skip

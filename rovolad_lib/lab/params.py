@@ -87,6 +87,7 @@ TABLE = {
     "shortest": Parameter("int", "least length of a batch's longest training item in latent frames, 0 always the crop's", low=0),
     "whole": Parameter("int", "longest context of the prior's mean in training, latent frames, 0 as the network's", low=0),
     "start": Parameter("optional", "file of a denoiser to go on from, None begins anew"),
+    "kept": Parameter("float", "share of the weights of `start` in those that come of it", low=0.0, high=1.0),
     "speaker": Parameter("text", "whose utterances are shown, empty is everybody's"),
     "words": Parameter("text", "part of the text of the utterances that are shown"),
 } | STUDIED

@@ -36,7 +36,8 @@ class Setting:
     crop: longest item in frames; budget: times the preset's training steps; batch: items of a batch, None: as many as the
     preset's frames hold; neighbours: of the prior's mean, see denoiser.mean; heard: longest context in frames;
     copies: see lab.material; pitch: "told", the network is given that of the take as a number; shortest: see speech.pairs;
-    whole: longest context of the prior's mean in frames, see speech.pairs; start: file of a denoiser to go on from.
+    whole: longest context of the prior's mean in frames, see speech.pairs; start: file of a denoiser to go on from; kept:
+    share of its weights in what comes of it.
     ValueError for what is not known, and for what does not go together.
     """
 
@@ -75,6 +76,7 @@ class Setting:
     shortest: int = 0
     whole: int = 0
     start: str | None = None
+    kept: float = 0.5
 
     def __post_init__(self):
         for name, accepted in CHOICES.items():
@@ -84,7 +86,7 @@ class Setting:
         if self.neighbours and (self.voice != "on" or self.mapped != "ridge"):
             raise ValueError(f"neighbours {self.neighbours} are of a voice and a ridge; accepted: 0, or voice on, mapped ridge")
         whole = [(name, float("inf")) for name in ("references", "budget", "neighbours", "heard", "whole")]
-        for name, high in (("dropout", 1), ("shortest", self.crop), *whole):
+        for name, high in (("dropout", 1), ("kept", 1), ("shortest", self.crop), *whole):
             if not 0 <= getattr(self, name) <= high:
                 raise ValueError(f"{name}={getattr(self, name)}; accepted: 0 to {high}")
         Denoising(*priors_of(self.named(1.0)), **self.objective())  # says what is wrong with a path, its noise or its target
@@ -128,7 +130,7 @@ def _noisiest(kind):
 # fields that came after the first records: left out where they stand at their defaults, so that those keep their run ids
 LATER = ("target", "normalise", "mapped", "voice", "noise", "path", "end", "schedule", "scale", "description", "oneoff",
          "oneoff_share", "speakers", "ae", "robots", "times", "budget", "crop", "batch", "neighbours", "heard",
-         "copies", "pitch", "shortest", "whole", "start")  # fmt: skip
+         "copies", "pitch", "shortest", "whole", "start", "kept")  # fmt: skip
 
 
 def named_runs(p):

@@ -112,7 +112,7 @@ def main(arguments=None):
     parser.add_argument("--voices", required=True, help="folder of recordings: a sub-folder a speaker, or files named by speaker")
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--guidance", type=float, default=1.25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=600.0, help="of the long text")
     parser.add_argument("--results", default=RUNS / "results", help="folder of the record")

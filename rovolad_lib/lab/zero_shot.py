@@ -153,7 +153,7 @@ def main(arguments=None):
     parser.add_argument("--language", help="of the texts that are said; all of them if it is left out")
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--guidance", type=float, default=1.5)
+    parser.add_argument("--guidance", type=float, default=1.25)
     parser.add_argument("--pitch", type=pitch, help="of the voice, as the denoiser is given it: Hz, or reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--judge", help="file of the second verifier; the shipped judge of most speakers if it is left out")

@@ -8,6 +8,7 @@ import torch
 
 from rovolad_lib import autoencoder, speech, train
 from rovolad_lib.convert import Converter
+from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.diffusion.named import priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian
 from rovolad_lib.files import sha256
@@ -135,7 +136,7 @@ def test_a_later_field_counts_where_it_is_no_default(encoded, tmp_path):
     }  # fmt: skip
     begun = tmp_path / "model.safetensors"
     begun.write_bytes(b"some weights")
-    others |= {"whole": 1500, "start": str(begun)}
+    others |= {"whole": 1500, "start": str(begun), "kept": 0.25}
     assert list(others) == list(experiment.LATER) and not [name for name in others if others[name] == plain[name]]
     whose = experiment.decides(asked(start=others.pop("start")), encoded.data, encoded.autoencoder)["start"]
     assert whose == sha256(begun)[:12]  # wherever it lies
@@ -351,3 +352,28 @@ def test_every_speaker_can_have_a_learned_voice(encoded, tmp_path):
     known = score.speak(encoded, model, [12], **options)[0]
     model.notes["speakers"] = ["b", "a"]
     assert not torch.equal(known, score.speak(encoded, model, [12], **options)[0])
+
+
+def test_a_network_goes_on_from_a_file(encoded, tmp_path, monkeypatch):
+    size = {"model": {"width": 16, "depth": 1, "heads": 2}, "batch": 8, "frames": 400}
+    first, _ = experiment.fit(encoded, experiment.Setting(), "smoke", tmp_path / "first")
+    first.notes |= {"licence": "CC BY-NC-SA 4.0", "languages": ["de"], "sources": "someone else"}
+    first.save(path := tmp_path / "first.safetensors")
+    begun, plain = experiment.Setting(start=str(path)), encoded.data.table
+    with pytest.raises(ValueError, match="first.safetensors is of .*'width': 32.*accepted here: .*'width': 16"):
+        experiment.prepare(encoded, begun, size)
+    rates, fit = [], train.fit
+    monkeypatch.setattr(train, "fit", lambda *a, **k: rates.append(k["lr"]) or fit(*a, **k | {"steps": 1, "lr": 0.0}))
+    model, _ = experiment.fit(encoded, begun, "smoke", tmp_path / "second")
+    assert rates == pytest.approx([3e-4])  # gentler than 1e-3
+    kept = Denoiser.load(path).state_dict()
+    monkeypatch.setattr(train, "fit", lambda model, *a, **k: [value.data.add_(1) for value in model.parameters()])
+    moved = experiment.fit(encoded, replace(begun, kept=0.25), "smoke", tmp_path / "third")[0]
+    for name, value in moved.named_parameters():
+        torch.testing.assert_close(value.detach(), kept[name] + 0.75, atol=2e-3, rtol=2e-3)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, kept[name], atol=2e-3, rtol=2e-3)  # kept in float16
+    assert model.notes["start"] == sha256(path)[:12] and model.notes["languages"] == ["de", *plain.language.unique()]
+    for name in ("licence", "source"):  # the weights are of both
+        told = model.notes["sources" if name == "source" else name].split(", ")
+        assert set(told) == {*plain[name].unique(), "CC BY-NC-SA 4.0" if name == "licence" else "someone else"}

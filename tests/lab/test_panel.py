@@ -37,7 +37,7 @@ def test_the_button_speaks_shows_and_moves_the_bar(converter, voices, shown):
     shown.text.value, shown.voice.value, shown.steps.value = "Yes.", "b", 3
     shown.buttons["speak"].click()
     assert moves == [1, 2, 3] and shown.bar.max == 3 and " s of speech in " in shown.remark.value
-    wave = converter("Yes.", [wave for _, wave in voices["b"]], steps=3, guidance=1.5)
+    wave = converter("Yes.", [wave for _, wave in voices["b"]], steps=3, guidance=1.25)
     clips = {"robot": set_level(converter.robot("Yes.")), "result": wave, "reference": voices["b"][0][1]}
     assert shown.players.value == listen.grid([clips]).data and bytes(shown.picture.value).startswith(b"\x89PNG")
     assert [f"step {k} of 3" in shown.strip.value for k in (1, 2, 3)] == [True] * 3 and shown.strip.value.count("<audio") == 3
@@ -101,7 +101,7 @@ def test_a_shipped_voice_stands_first_and_is_played(codec, converter, voices, tm
     assert shown.voice.options == ("ann", "a", "b")
     shown.text.value, shown.steps.value = "Yes.", 1
     shown.buttons["speak"].click()
-    wanted = converter("Yes.", "ann", steps=1, guidance=1.5)
+    wanted = converter("Yes.", "ann", steps=1, guidance=1.25)
     assert torch.equal(shown.made[2], wanted) and shown.players.value.count("<audio") == 3
 
 
