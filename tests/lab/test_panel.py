@@ -50,7 +50,7 @@ def test_every_control_reaches_the_converter(converter, voices, shown):
     shown.language.value, shown.sampler.value, shown.steps.value, shown.seed.value = "de", "ddim", 3, 7
     shown.rate.value = shown.pitch.value = True
     references = [wave for _, wave in voices["a"]]
-    wanted = converter("Ja.", references, "de", 3, 1.5, sampler="ddim", seed=7, rate="reference", pitch="reference")
+    wanted = converter("Ja.", references, "de", 3, 1.25, sampler="ddim", seed=7, rate="reference", pitch="reference")
     assert torch.equal(shown.say("Ja.", "a"), wanted)
     for control, value in ((shown.seed, 8), (shown.steps, 4), (shown.sampler, "heun"), (shown.language, "en")):
         before, control.value = control.value, value
