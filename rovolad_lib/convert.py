@@ -20,6 +20,7 @@ VOICES = MODELS / "voices.safetensors"
 ROBOT_F0 = 110.0  # Hz, of the data's robots, and where a voice has no pitch
 CONTEXT_FRAMES = 300  # 6 s of references for the network; more adds little and costs attention
 WHOLE_FRAMES = 3000  # 60 s for the prior's mean: the more frames, the nearer the nearest
+MATCH = 0.5  # of the way to the voice's own mean and deviation, for a phrase's differ from those of a minute
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
 
 
@@ -81,14 +82,14 @@ class Converter:
         reference: one or several paths or waves (S,), or names of shipped voices; language: of a text; steps: network
         evaluations; guidance: 1 is none; sampler: name in diffusion.samplers (None: the prior's own); seed: another one is
         another reading; callback: see diffusion.samplers; prior: gaussian | robot, of a network that knows both; options:
-        rate, pitch, level and best_of, see `stream`; spacing, rescale, interval and the sampler's own, see `sample`.
+        rate, pitch, level, best_of and match, see `stream`; spacing, rescale, interval and the sampler's own, see `sample`.
         Errors: ValueError, FileNotFoundError.
         """
         options |= {"steps": steps, "guidance": guidance, "sampler": sampler, "seed": seed, "callback": callback, "prior": prior}
         return torch.cat(list(self.stream(source, reference, language, **options)))
 
     def stream(self, source, reference, language="en", *, rate=None, pitch=None, level=None, best_of=1, seed=0, sampler=None,
-               prior=None, **options):  # fmt: skip
+               prior=None, match=MATCH, **options):  # fmt: skip
         """Yield the waves that one behind the other are the speech, the first while the others are still to be made.
 
         A long text goes by its sentences, a long recording by its silences (see speech.longform), so memory does not grow; the
@@ -96,13 +97,13 @@ class Converter:
         pitch: Hz of the robot, or told to a denoiser that takes it as a number (None: as it was trained, 110 or "reference");
         level: None is the network's; each may be "reference": as the references have it.
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
-        best_of 1. The rest as for `__call__`.
+        best_of 1; match: see `sampling.sample`. The rest as for `__call__`.
         """
         pitch = wanted_pitch(self.denoiser, pitch)
         like = {"rate": rate, "pitch": pitch, "level": level}
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
-        parts = self._parts(reference)
+        parts = sorted(self._parts(reference), key=lambda part: float(part.sum()))  # whatever their order: the mean hears seams
         voice = {
             "contexts": [self._share(parts, CONTEXT_FRAMES)] * best_of,
             "whole": [self._share(parts, WHOLE_FRAMES)] * best_of,
@@ -113,7 +114,7 @@ class Converter:
         f0 = robot_f0(heard) if pitch == "reference" else pitch
         (at, *_), told = at_pitch(self.denoiser, [f0] * best_of)
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
-        options |= {"sampler": sampler or default, "told": told, **padding(self.denoiser)}
+        options |= {"sampler": sampler or default, "told": told, "match": match, **padding(self.denoiser)}
 
         def spoken(gain=None, louder=None):
             for number, wave in enumerate(_said(source, language, rate, at)):

@@ -29,7 +29,8 @@ class Noise:
 
 @torch.no_grad()
 def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, seed=0, mode="post", masked=True, length=None,
-           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, whole=None, **options):  # fmt: skip
+           callback=None, spacing="uniform", rescale=0.0, interval=(0.0, 1.0), told=None, whole=None, match=0.0,
+           **options):  # fmt: skip
     """Turn robot latents into latents of the voices that the contexts show.
 
     model: Denoiser; prior: of diffusion.priors; robots: list of (E, T); contexts: list of (E, T2), T2 may be 0 (no voice);
@@ -38,6 +39,7 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     for a network trained so at `length` frames; spacing: of schedules.grid, or the falling times themselves, a tensor;
     rescale, interval: of diffusion.guidance; told: dict of what else tells the network the voice, as its
     `forward` takes it; whole: list of (E, T3), all that is known of the voices, for the prior's mean (None: the contexts);
+    match: share of the way by which mean and deviation of the result are brought to those of `whole`, see `matched`;
     options: the sampler's own (order, eta, form, solver, variance, boot ...).
     Returns a list of (E, T). With masks a result does not depend on its batch. Errors: ValueError.
     """
@@ -75,7 +77,21 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
     walk = getattr(samplers, sampler)
     start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
     result = walk(both, start, times, prior, y, noise, callback, **options)
-    return [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
+    made = [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
+    return [matched(item, voice, match) for item, voice in zip(made, whole or contexts, strict=True)] if match else made
+
+
+def matched(latents, reference, share=1.0):
+    """Return latents (E, T) with mean and deviation of each channel a share of the way to those of a reference (E, R).
+
+    What is learned by least squares moves less than speech does, and the voice is in how far it moves. The way of a deviation is
+    that of its logarithm; fewer than two frames, on either side, have none, and all stays as it is.
+    source: Toda 2007 and Silen 2012 (global variance), there the variance alone.
+    """
+    if min(latents.shape[1], reference.shape[1]) < 2:
+        return latents
+    (centre, spread), (target, wanted) = ((z.mean(1, keepdim=True), z.std(1, keepdim=True)) for z in (latents, reference))
+    return (latents - centre) * (wanted / spread.clamp(min=1e-6)) ** share + torch.lerp(centre, target, share)
 
 
 def _kind(model, prior, items, device):

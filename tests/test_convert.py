@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ from rovolad_lib.diffusion.named import prior_of, priors_of
 from rovolad_lib.diffusion.priors import Bridge, Gaussian, Mixed
 from rovolad_lib.diffusion.schedules import gamma_sigmoid, grid
 from rovolad_lib.metrics import pitch
-from rovolad_lib.sampling import Noise, padding, sample
+from rovolad_lib.sampling import Noise, matched, padding, sample
 from rovolad_lib.speech import longform, references, robot
 from rovolad_lib.speech.audio import load, save, set_level, tags
 from rovolad_lib.speech.batches import pad
@@ -300,7 +302,7 @@ def test_a_recording_is_said_again_in_a_flat_voice(converter, files, tmp_path, k
     heard = load(tmp_path / "words.wav")
     made = converter(tmp_path / "words.wav" if kind == "path" else heard, files / "voice.flac", steps=2, seed=1)
     robot = converter.autoencoder.encode(set_level(flatten(heard))[None])[0]
-    options = {"sampler": "bridge_sde", "steps": 2, "seed": 1}
+    options = {"sampler": "bridge_sde", "steps": 2, "seed": 1, "match": convert.MATCH}
     latents = sample(converter.denoiser, converter.prior, [robot], [converter.voice(files / "voice.flac")], **options)[0]
     wanted = converter.autoencoder.decode(latents[None])[0, :8000]
     assert made.shape == heard.shape and torch.equal(made, wanted / wanted.abs().max().clamp(min=1))
@@ -313,8 +315,8 @@ def test_a_network_trained_without_masks_hears_its_own_length(denoiser, codec, c
     unmasked = Converter.load(tmp_path / "open.safetensors", codec)
     assert padding(unmasked.denoiser) == {"mode": "pre", "masked": False, "length": 120}
     assert padding(converter.denoiser) == {"mode": "post", "masked": True, "length": None}
-    said, options = unmasked.robot("One."), {"sampler": "bridge_sde", "steps": 2, **padding(unmasked.denoiser)}
-    made = unmasked("One.", wave(8000, 8000), steps=2)
+    said, options = unmasked.robot("One."), {"sampler": "bridge_sde", "steps": 2, "match": 0.0, **padding(unmasked.denoiser)}
+    made = unmasked("One.", wave(8000, 8000), steps=2, match=0.0)
     robot, voice = codec.encode(set_level(said)[None])[0], unmasked.voice(wave(8000, 8000))
     latents = sample(unmasked.denoiser, unmasked.prior, [robot], [voice], **options)[0]
     assert robot.shape[1] < 120 and latents.shape == robot.shape
@@ -347,8 +349,12 @@ def test_the_prior_s_mean_is_made_of_a_minute_of_references(converter, monkeypat
     monkeypatch.setattr(convert, "sample", lambda *a, **k: given.append(k) or sample(*a, **k))
     converter("Yes.", long, steps=1)
     (heard,), (known,) = given[0]["contexts"], given[0]["whole"]
-    assert torch.equal(heard, converter.voice(long)) and heard.shape == (6, 300)
-    assert torch.equal(known, converter.voice(long, frames=3000)) and known.shape == (6, 1000 + 1000 + 100)
+    assert heard.shape == (6, 300) and known.shape == (6, 1000 + 1000 + 100)
+    for frames, got in ((300, heard), (3000, known)):
+        assert any(torch.equal(got, converter.voice(list(order), frames)) for order in permutations(long))
+    given.clear()
+    converter("Yes.", long[::-1], steps=1)
+    assert torch.equal(given[0]["whole"][0], known)  # the mean would hear where two meet
 
 
 def test_what_is_known_of_a_voice_makes_the_prior_s_mean_and_nothing_else(denoiser, monkeypatch):
@@ -364,6 +370,27 @@ def test_what_is_known_of_a_voice_makes_the_prior_s_mean_and_nothing_else(denois
     monkeypatch.setattr(model.context, "forward", lambda items, frames, *a: seen.append(frames) or network(items, frames, *a))
     sample(model, kind, items([8, 5]), heard, whole=known, sampler=sampler, steps=1)
     assert torch.equal(seen[0][1], heard[1])
+
+
+def test_matched_latents_go_a_share_of_the_way_to_another_s_mean_and_deviation():
+    latents, reference = torch.randn(3, 40) * 4 + 2, torch.randn(3, 500) * torch.tensor([[1.0], [2.0], [3.0]]) + 7
+    whole, half = matched(latents, reference), matched(latents, reference, 0.5)
+    assert torch.allclose(whole.mean(1), reference.mean(1), atol=1e-4) and torch.allclose(whole.std(1), reference.std(1))
+    assert torch.allclose(half.mean(1), (latents.mean(1) + reference.mean(1)) / 2, atol=1e-4)
+    assert torch.allclose(half.std(1), (latents.std(1) * reference.std(1)).sqrt())
+    assert torch.corrcoef(torch.stack([half[0], latents[0]]))[0, 1] > 0.9999  # scaled and shifted
+    for frames in (0, 1):  # which have no deviation
+        assert matched(latents, reference[:, :frames]) is latents and matched(latents[:, :frames], reference).shape[1] == frames
+
+
+def test_a_sample_is_matched_with_all_that_is_known_of_its_voice(denoiser):
+    model, (kind, sampler), known = denoiser(), prior_of("robot"), items([40, 9])
+    plain, made, alone = (
+        sample(model, kind, items([8, 5]), items([4, 0]), sampler=sampler, steps=1, **options)
+        for options in ({"whole": known}, {"whole": known, "match": 0.5}, {"match": 0.5})
+    )
+    assert all(map(torch.equal, made, (matched(z, voice, 0.5) for z, voice in zip(plain, known, strict=True))))
+    assert not torch.equal(alone[0], made[0]) and alone[1].isfinite().all()
 
 
 def test_the_order_of_references_is_irrelevant(converter):

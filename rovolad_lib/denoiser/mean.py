@@ -9,6 +9,7 @@ from rovolad_lib.diffusion.schedules import check
 from .layers import masked_mean
 
 FORMS = ("ridge", "affine", "robot", "none")
+WINDOW = 5  # frames, 100 ms, by which two moments of speech are told to be alike
 
 
 class PriorMean(nn.Module):
@@ -21,10 +22,12 @@ class PriorMean(nn.Module):
     mean of x0 y, then both without the context, an own one for each channel: 5 lists of E, for the notes of a model.
 
     neighbours: so many frames of the context, those most like it, take the place of each frame of y, in their mean: frames of
-    the voice itself (0: none do). Alike is the cosine around the context's mean, every channel weighed by the root of the share
-    of its variance that the map explains, `trust` (E,). source: Baas 2023 (kNN-VC, arXiv 2305.18975), there in one space that
-    knows no voices; here the map is what brings the robot to the voice's space. A context of few words lacks most sounds, and
-    its frames would say other words: of y stays as much as the neighbours' mean cosine is short of 1.
+    the voice itself (0: none do). source: Baas 2023 (kNN-VC, arXiv 2305.18975), there in one space that knows no voices; here
+    the map is what brings the robot to the voice's space. Alike is the cosine of WINDOW frames around the context's mean, in
+    canonical directions, `content` (E, E): those of the voice's frames that the map explains best, each of unit variance times
+    the root of the share explained (source: Hotelling 1936). What the robot cannot tell, such as pitch, has no say in what is
+    alike. A context of few words lacks most sounds, and its frames would say other words: of y stays as much as the neighbours'
+    mean cosine is short of 1.
     """
 
     moments = None
@@ -33,7 +36,7 @@ class PriorMean(nn.Module):
         super().__init__()
         self.neighbours = neighbours
         if neighbours:
-            self.register_buffer("trust", torch.ones(channels))
+            self.register_buffer("content", torch.eye(channels))
         self.register_buffer("weight", torch.zeros(channels, channels, 3))
         self.register_buffer("centre", torch.zeros(channels, 1))
         self.register_buffer("residual", torch.ones(channels))
@@ -48,26 +51,30 @@ class PriorMean(nn.Module):
         y = F.conv1d(self._centred(robot, mask), self.weight.to(robot.dtype), padding=1)  # (N, E, T)
         if context is not None:
             voice = masked_mean(context, context_mask)  # (N, E, 1)
-            spoken = self._nearest(y, context - voice, context_mask) if self.neighbours else y
-            spoken = spoken + voice
+            spoken = voice + (self._nearest(y, context - voice, mask, context_mask) if self.neighbours else y)
             y = spoken if drop is None else torch.where(drop[:, None, None], y, spoken)
         return y if mask is None else y.masked_fill(~mask[:, None], 0)
 
-    def _nearest(self, y, context, real):
+    def _nearest(self, y, context, mask, real):
         """Return y (N, E, T) with the frames of the context (N, E, T2) that are most like its own in their place.
 
-        Both without the voice's mean; real: (N, T2) bool or None. An item without a real frame stays as it is.
+        Both without the voice's mean; mask: (N, T) and real: (N, T2) bool or None. An item without a real frame stays as it is.
         """
-        here, there = (F.normalize(frames * self.trust[:, None], dim=1) for frames in (y, context))
-        alike = here.mT @ there  # (N, T, T2)
+        y, context = (frames if m is None else frames.masked_fill(~m[:, None], 0) for frames, m in ((y, mask), (context, real)))
+        alike = self._moments(y).mT @ self._moments(context)  # (N, T, T2)
         if real is not None:
-            context, alike = context.masked_fill(~real[:, None], 0), alike.masked_fill(~real[:, None], -torch.inf)
+            alike = alike.masked_fill(~real[:, None], -torch.inf)
         near = alike.topk(min(self.neighbours, alike.shape[2]), dim=2)
         share = near.values.isfinite().to(y)
         found = share.sum(2, keepdim=True)
         chosen = torch.zeros_like(alike).scatter(2, near.indices, share / found.clamp(min=1))
         near = (near.values.masked_fill(share == 0, 0) * share).sum(2) / found[..., 0].clamp(min=1)  # (N, T), 0 for none
         return context @ chosen.mT + (1 - near[:, None]) * y
+
+    def _moments(self, frames):
+        """Return what each of some frames (N, E, T) and those around it say, of length 1: (N, E WINDOW, T)."""
+        around = F.pad(self.content @ frames, (WINDOW // 2, WINDOW // 2)).unfold(2, WINDOW, 1)  # (N, E, T, WINDOW)
+        return F.normalize(around.transpose(2, 3).flatten(1, 2), dim=1)
 
     @torch.no_grad()
     def fit(self, robots, targets, contexts=None, l2=1e-2, form="ridge"):
@@ -82,7 +89,7 @@ class PriorMean(nn.Module):
         check(form, "form", FORMS)
         channels = self.weight.shape[0]
         gram = torch.zeros(3 * channels, 3 * channels, dtype=torch.float64, device=self.weight.device)
-        cross, power, frames = gram.new_zeros(3 * channels, channels), gram.new_zeros(channels), 0
+        cross, power, frames = gram.new_zeros(3 * channels, channels), gram.new_zeros(channels, channels), 0
         columns = (robots, targets) if contexts is None else (robots, targets, contexts)
         items = list(zip(*columns, strict=True))
         if not any(robot.shape[-1] for robot, *_ in items):
@@ -93,16 +100,17 @@ class PriorMean(nn.Module):
             inputs, wanted = self._equations(*item)
             gram += inputs @ inputs.T
             cross += inputs @ wanted.T
-            power += wanted.square().sum(dim=1)
+            power += wanted @ wanted.T
             frames += wanted.shape[1]
         ridge = gram / frames + l2 * torch.eye(3 * channels, dtype=torch.float64, device=gram.device)
         solution = _solution(form, ridge, cross / frames)  # (3E, E)
-        left = power - 2 * (solution * cross).sum(dim=0) + (solution * (gram @ solution)).sum(dim=0)
+        left = power - cross.T @ solution - solution.T @ cross + solution.T @ gram @ solution  # (E, E)
         self.weight.copy_(solution.T.unflatten(1, (channels, 3)))
         if self.neighbours:
-            self.trust.copy_((1 - left / power).clamp(min=0).sqrt())
+            self.content.copy_(_canonical(power / frames, left / frames))
         products = sum(self._products(*item) for item in items)
         self.moments = (products / frames).tolist()
+        left, power = left.diagonal(), power.diagonal()
         if self.neighbours:  # what they leave, which no normal equation tells
             left = products[0] + products[1] - 2 * products[2]
         self.residual.copy_(left / frames)
@@ -146,3 +154,14 @@ def _solution(form, ridge, cross):
     solution = torch.zeros_like(cross)
     solution[own, channel] = slope
     return solution
+
+
+def _canonical(power, left):
+    """Return (E, E), a canonical direction a row, of unit variance times the root of the share of it that is explained.
+
+    power, left: (E, E), mean products over the frames: of what was to be explained, and of what is left of it.
+    """
+    variance, axes = torch.linalg.eigh(power)
+    white = axes * variance.clamp(min=1e-9 * float(variance[-1])).rsqrt() @ axes.T  # few frames do not span all channels
+    share, directions = torch.linalg.eigh(white @ (power - left) @ white)
+    return (directions * share.clamp(min=0).sqrt()).T @ white

@@ -6,20 +6,10 @@ from torch.nn import functional
 from rovolad_lib.autoencoder.codec import decode_latents, encode_waves
 from rovolad_lib.convert import ROBOT_F0, WHOLE_FRAMES, at_pitch, robot_f0, wanted_pitch
 from rovolad_lib.metrics import speaker
+from rovolad_lib.sampling import matched
 from rovolad_lib.speech import robot
 
 NEIGHBOURS = 4  # of a frame; source: Baas 2023 (kNN-VC, arXiv 2305.18975)
-
-
-def matched(latents, reference):
-    """Return latents, a list of (E, T) of one speaker, with the mean and deviation of each channel of another's.
-
-    reference: (E, R), of two frames or more.
-    """
-    frames = torch.cat(list(latents), dim=1)
-    centre, spread = frames.mean(1, keepdim=True), frames.std(1, keepdim=True).clamp(min=1e-6)
-    target, scale = reference.mean(1, keepdim=True), reference.std(1, keepdim=True)
-    return [(z - centre) / spread * scale + target for z in latents]
 
 
 def neighbours(latents, reference, count=NEIGHBOURS):
@@ -49,7 +39,7 @@ def spoken(converter, references, texts, *, steps=4, seed=0, **options):
     codec, f0 = converter.autoencoder, robot_f0(torch.cat(references)) or ROBOT_F0
     target = torch.cat(encode_waves(codec, references), dim=1)
     as_high = encode_waves(codec, [robot.say(text, language, f0=f0) for language, text in texts])
-    moved = matched(as_high, target)
+    moved = matched(torch.cat(as_high, dim=1), target).split([z.shape[1] for z in as_high], dim=1)
 
     def converted(steps):
         return [converter(text, references, language, steps=steps, seed=seed, **options) for language, text in texts]

@@ -16,7 +16,7 @@ import pandas
 from tqdm.auto import tqdm
 
 from rovolad_lib.autoencoder.codec import recode
-from rovolad_lib.convert import DEFAULT, Converter
+from rovolad_lib.convert import DEFAULT, MATCH, Converter
 from rovolad_lib.files import replacing, sha256
 from rovolad_lib.lab import baselines, experiment, likeness, listeners, recorded, records, studio
 from rovolad_lib.lab.data import Data
@@ -154,6 +154,7 @@ def main(arguments=None):
     parser.add_argument("--model", help="a denoiser's file; the shipped one if it is left out")
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=1.25)
+    parser.add_argument("--match", type=float, default=MATCH, help="share of the way to the voice's own mean and deviation")
     parser.add_argument("--pitch", type=pitch, help="of the voice, as the denoiser is given it: Hz, or reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--judge", help="file of the second verifier; the shipped judge of most speakers if it is left out")
@@ -168,7 +169,7 @@ def main(arguments=None):
         converter, second = Converter.load(given.model), judge(given.judge)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    began, options = time.time(), {"steps": given.steps, "seed": given.seed, "guidance": given.guidance, "pitch": given.pitch}
+    began, options = time.time(), {name: getattr(given, name) for name in ("steps", "seed", "guidance", "match", "pitch")}
     frame = evaluate(converter, voices, texts, second, data=given.data, **options)
     summary, agreed = likeness.summary(frame), likeness.agreement(frame)
     languages = "+".join(sorted({language for language, _ in texts}))
