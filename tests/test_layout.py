@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "rovolad_lib.lab.costs": {"rovolad_lib.speech.audio"},
     "rovolad_lib.lab.data": {"rovolad_lib.speech"},
     "rovolad_lib.lab.experiment": {"rovolad_lib"},
+    "rovolad_lib.lab.finetune": {"rovolad_lib.denoiser"},
     "rovolad_lib.lab.launch": {"rovolad_lib"},
     "rovolad_lib.lab.lengths": {"rovolad_lib"},
     "rovolad_lib.lab.likeness": {"rovolad_lib.metrics"},

@@ -11,13 +11,12 @@ from rovolad_lib.denoiser.model import Denoiser
 from rovolad_lib.denoiser.objective import Denoising, Estimator
 from rovolad_lib.diffusion.named import BOTH, prior_of, priors_of
 from rovolad_lib.files import sha256
-from rovolad_lib.lab import material, presets, records, runs, score
+from rovolad_lib.lab import finetune, material, presets, records, runs, score
 from rovolad_lib.lab.data import Data
 from rovolad_lib.lab.setting import LATER, Setting
 from rovolad_lib.speech import latents
 from rovolad_lib.speech.pairs import Pairs, beside
 
-GENTLER = 0.3  # times the rate of learning where weights are gone on from, so that they are not undone
 SCORING = ("steps", "guidance", "sampler")  # decide how a network is heard, not what it learns
 
 
@@ -78,11 +77,11 @@ def fit(encoded, setting, preset, run, seed=0, device="cpu", length=None, force=
     model.notes["preset"] = preset
     # equal steps for a study's runs
     options = {"plan": Path(run).parent / f"budget-{preset}-{setting.budget:g}-{encoded.data.fingerprint}.json"}
-    options |= {"lr": size["lr"] * (GENTLER if setting.start else 1), "seed": seed, "device": device, "force": force}
+    options |= {"lr": size["lr"] * (finetune.GENTLER if setting.start else 1), "seed": seed, "device": device, "force": force}
     budget = {name: max(1, round(value * setting.budget)) for name, value in size["budget"].items()}
     fitted = train.fit(model, step, pairs, run, **budget | options | further)
     if setting.start:
-        _keep(model, Denoiser.load(setting.start), setting.kept)
+        finetune.keep(model, Denoiser.load(setting.start), setting.kept)
     return model, fitted
 
 
@@ -104,7 +103,7 @@ def prepare(encoded, setting, size, seed=0, length=None):
     torch.manual_seed(seed)
     model = Denoiser(channels=encoded.autoencoder.channels, patch=2, **parts, **size["model"])
     if setting.start:
-        facts |= _begin(model, setting.start, facts)
+        facts |= finetune.begin(model, setting.start, facts)
     crop = (setting.shortest + setting.crop) / 2 if setting.shortest else setting.crop
     typical = length or float(encoded.latents.lengths()[encoded.keep].clamp(max=crop).float().mean())
     items = setting.batch or min(size["batch"], int(size["frames"] / typical))
@@ -121,31 +120,6 @@ def prepare(encoded, setting, size, seed=0, length=None):
     }  # fmt: skip
     model.notes |= facts
     return model, pairs, Denoising(*priors_of(prior), **objective)
-
-
-def _begin(model, path, facts):
-    """Give a Denoiser the weights of a file; return where the speech of both is from, and which file it was.
-
-    facts: of `provenance`. ValueError where the file is of another network.
-    """
-    start = Denoiser.load(path)
-    if start.config != model.config:
-        raise ValueError(f"start {path} is of {start.config}; accepted here: {model.config}")
-    model.load_state_dict(start.state_dict())
-    joined = {name: f"{facts[name]}, {start.notes[name]}".split(", ") for name in ("corpus", "sources", "licence")}
-    joined = {name: ", ".join(dict.fromkeys(parts)) for name, parts in joined.items()}
-    return joined | {"languages": sorted({*facts["languages"], *start.notes["languages"]}), "start": sha256(path)[:12]}
-
-
-@torch.no_grad()
-def _keep(model, start, share):
-    """Bring a Denoiser's weights back by a share of their way from another's, in place.
-
-    Between both a network has the voices of the later and the words of the earlier, which heard more of them.
-    source: Wortsman 2022 (arXiv 2109.01903).
-    """
-    for mine, before in zip(model.parameters(), start.parameters(), strict=True):
-        mine.lerp_(before.to(mine), share)
 
 
 def batches(encoded, setting, keep, model, **options):
