@@ -107,7 +107,7 @@ MUTATIONS = [
     Mutation("neighbours in channels that say nothing", MEAN, "self.content @ frames", "frames", "denoiser/test_mean.py"),
     Mutation("canonical directions of nothing", MEAN, "directions * share.clamp(min=0).sqrt()", "directions",
              "denoiser/test_mean.py"),
-    Mutation("neighbours for what they are not like", MEAN, "(1 - near[:, None]) * y", "0 * y", "denoiser/test_mean.py"),
+    Mutation("neighbours for what they are not like", MEAN, "+ lacking * y", "", "denoiser/test_mean.py"),
     Mutation("a prior's mean of what the network hears alone", SAMPLING, "estimate.mean(robot, *known, mask)",
              "estimate.mean(robot, context, heard, mask)", "test_convert.py"),
     Mutation("a mean of its own never learned from", OBJECTIVE, 'if "whole" in batch else', 'if "wholes" in batch else',

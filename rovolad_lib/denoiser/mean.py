@@ -10,6 +10,7 @@ from .layers import masked_mean
 
 FORMS = ("ridge", "affine", "robot", "none")
 WINDOW = 5  # frames, 100 ms, by which two moments of speech are told to be alike
+LACK = 3.0  # times y for what its neighbours lack: more keeps more words and less of the voice
 
 
 class PriorMean(nn.Module):
@@ -26,8 +27,8 @@ class PriorMean(nn.Module):
     the map is what brings the robot to the voice's space. Alike is the cosine of WINDOW frames around the context's mean, in
     canonical directions, `content` (E, E): those of the voice's frames that the map explains best, each of unit variance times
     the root of the share explained (source: Hotelling 1936). What the robot cannot tell, such as pitch, has no say in what is
-    alike. A context of few words lacks most sounds, and its frames would say other words: of y stays as much as the neighbours'
-    mean cosine is short of 1.
+    alike. A context of few words lacks most sounds, and its frames would say other words: of y stays LACK times as much as the
+    neighbours' mean cosine is short of 1, for a y of least squares moves less than speech does.
     """
 
     moments = None
@@ -68,8 +69,9 @@ class PriorMean(nn.Module):
         share = near.values.isfinite().to(y)
         found = share.sum(2, keepdim=True)
         chosen = torch.zeros_like(alike).scatter(2, near.indices, share / found.clamp(min=1))
-        near = (near.values.masked_fill(share == 0, 0) * share).sum(2) / found[..., 0].clamp(min=1)  # (N, T), 0 for none
-        return context @ chosen.mT + (1 - near[:, None]) * y
+        near = (near.values.masked_fill(share == 0, 0) * share).sum(2, keepdim=True) / found.clamp(min=1)
+        lacking = torch.where(found > 0, LACK * (1 - near), 1.0).mT  # (N, 1, T)
+        return context @ chosen.mT + lacking * y
 
     def _moments(self, frames):
         """Return what each of some frames (N, E, T) and those around it say, of length 1: (N, E WINDOW, T)."""
