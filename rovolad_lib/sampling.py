@@ -72,13 +72,20 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
         return estimate(x - a * (y - blank), t, blank, **given)
 
     first = real.byte().argmax(1).tolist()
+
+    def finished(x):  # what is said and nothing else, matched where that is asked for
+        made = [item[:, at : at + length] for item, at, length in zip(x, first, frames, strict=True)]
+        return [matched(z, voice.to(z), match) for z, voice in zip(made, whole or contexts, strict=True)] if match else made
+
+    def shown(step, reached, state, x0):  # as it would be heard if it were the last
+        callback(step, reached, state, pad(finished(x0), mode, x0.shape[2], stride)[0])
+
     seeds = [seed * 1_000_003 + i for i in range(len(robots))]
     noise = Noise(seeds, frames, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
     walk = getattr(samplers, sampler)
     start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
-    result = walk(both, start, times, prior, y, noise, callback, **options)
-    made = [item[:, at : at + r.shape[1]].cpu() for item, at, r in zip(result, first, robots, strict=True)]
-    return [matched(item, voice, match) for item, voice in zip(made, whole or contexts, strict=True)] if match else made
+    result = walk(both, start, times, prior, y, noise, shown if callback and match else callback, **options)
+    return [item.cpu() for item in finished(result)]
 
 
 def matched(latents, reference, share=1.0):

@@ -112,6 +112,8 @@ MUTATIONS = [
              "estimate.mean(robot, context, heard, mask)", "test_convert.py"),
     Mutation("a mean of its own never learned from", OBJECTIVE, 'if "whole" in batch else', 'if "wholes" in batch else',
              "denoiser/test_objective.py"),
+    Mutation("a forming sample that is not the one", SAMPLING, "shown if callback and match else callback", "callback",
+             "lab/test_studio.py"),
     Mutation("a voice matched on none of the way", SAMPLING, ".clamp(min=1e-6)) ** share", ".clamp(min=1e-6)) ** 0",
              "test_convert.py"),
     Mutation("a pitch told on half of the line", "rovolad_lib/convert.py", "* 2**octaves", "", "lab/test_material.py"),

@@ -134,5 +134,5 @@ def test_the_last_estimate_of_a_forming_sample_is_the_sample(converter, voices):
     clips = studio.forming(converter, estimates)
     assert list(clips) == [f"step {k} of 12" for k in (1, 3, 4, 6, 7, 9, 10, 12)]
     last = clips["step 12 of 12"]
-    assert (last[: len(made) - 2000] - made[: len(made) - 2000]).abs().max() < 5e-3 * made.abs().max()  # but for the cut end
-    assert (clips["step 1 of 12"] - last).abs().max() > 0.01 * made.abs().max()
+    assert (last[: len(made) - 2000] - made[: len(made) - 2000]).abs().max() < 0.03 * made.abs().max()  # but for the cut end
+    assert (clips["step 1 of 12"] - last).abs().max() > 0.3 * made.abs().max()
