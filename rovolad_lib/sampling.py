@@ -49,9 +49,7 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
         raise ValueError(f"{len(robots)} robots of {frames} frames and {len(contexts)} contexts; accepted: one context each, "
                          "and robots of a frame or more")  # fmt: skip
     answerable(prior, **objective)
-    times = grid(steps, spacing, prior) if isinstance(spacing, str) else as_double(spacing)
-    if times[0] < 1 and prior.coefficients(1.0)[2] == 0:
-        raise ValueError(f"times begin at {float(times[0]):.4g}; accepted: 1, for {prior} starts without noise, as x_1 only")
+    times = _times(prior, steps, spacing)
     device, stride = next(model.parameters()).device, model.stride
     length = None if masked else -(-max(length or 0, *frames) // stride) * stride
     robot, real = (k.to(device) for k in pad(robots, mode, length, stride))
@@ -72,20 +70,31 @@ def sample(model, prior, robots, contexts, *, sampler, steps=4, guidance=1.0, se
         return estimate(x - a * (y - blank), t, blank, **given)
 
     first = real.byte().argmax(1).tolist()
-
-    def finished(x):  # what is said and nothing else, matched where that is asked for
-        made = [item[:, at : at + length] for item, at, length in zip(x, first, frames, strict=True)]
-        return [matched(z, voice.to(z), match) for z, voice in zip(made, whole or contexts, strict=True)] if match else made
+    place = (first, frames, whole or contexts, match)
 
     def shown(step, reached, state, x0):  # as it would be heard if it were the last
-        callback(step, reached, state, pad(finished(x0), mode, x0.shape[2], stride)[0])
+        callback(step, reached, state, pad(_finished(x0, *place), mode, x0.shape[2], stride)[0])
 
     seeds = [seed * 1_000_003 + i for i in range(len(robots))]
     noise = Noise(seeds, frames, first) if masked else Noise(seeds, [robot.shape[2]] * len(robots))
     walk = getattr(samplers, sampler)
     start, both = prior.start(y, noise(y)), guided(denoise, denoise_null, guidance, rescale, mask, interval)
     result = walk(both, start, times, prior, y, noise, shown if callback and match else callback, **options)
-    return [item.cpu() for item in finished(result)]
+    return [item.cpu() for item in _finished(result, *place)]
+
+
+def _times(prior, steps, spacing):
+    """Return the falling times of a walk, by the name of a spacing or as given; ValueError where a prior cannot begin there."""
+    times = grid(steps, spacing, prior) if isinstance(spacing, str) else as_double(spacing)
+    if times[0] < 1 and prior.coefficients(1.0)[2] == 0:
+        raise ValueError(f"times begin at {float(times[0]):.4g}; accepted: 1, for {prior} starts without noise, as x_1 only")
+    return times
+
+
+def _finished(x, first, frames, voices, match):
+    """Return each item of a batch without its padding, a list of (E, T), a share `match` of the way to its voice (E, R)."""
+    made = [item[:, at : at + length] for item, at, length in zip(x, first, frames, strict=True)]
+    return [matched(z, voice.to(z), match) for z, voice in zip(made, voices, strict=True)] if match else made
 
 
 def matched(latents, reference, share=1.0):
