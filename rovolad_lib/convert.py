@@ -1,5 +1,6 @@
 """Text or a recording in, recordings of a voice beside it, speech in that voice out."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ VOICES = MODELS / "voices.safetensors"
 ROBOT_F0 = 110.0  # Hz, of the data's robots, and where a voice has no pitch
 CONTEXT_FRAMES = 300  # 6 s of references for the network; more adds little and costs attention
 WHOLE_FRAMES = 3000  # 60 s for the prior's mean: the more frames, the nearer the nearest
+KNOWN = 300  # references of which a converter remembers what was heard in them
 MATCH = 0.5  # of the way to the voice's own mean and deviation, for a phrase's differ from those of a minute
 SYNTHETIC = "synthetic speech, made by RoVoLaD: not a recording of the person it sounds like"
 
@@ -45,7 +47,8 @@ def robot_f0(wave):
 class Converter:
     """Robot to person: an autoencoder, a denoiser and the prior it was trained with.
 
-    converter(source, reference) -> (S,) at `converter.sample_rate`.
+    converter(source, reference) -> (S,) at `converter.sample_rate`. References are heard once: text after text is said in a
+    voice, and to encode a minute of it takes as long as to say ten seconds.
     """
 
     sample_rate = SAMPLE_RATE
@@ -53,6 +56,7 @@ class Converter:
     def __init__(self, autoencoder, denoiser):
         self.autoencoder, self.denoiser = autoencoder.eval(), denoiser.eval()
         self.prior, self.sampler = prior_of(denoiser.notes["prior"])
+        self.known = {}  # (function, name or digest of a wave): what it returned
 
     @classmethod
     def load(cls, path=None, autoencoder=None):
@@ -111,7 +115,7 @@ class Converter:
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
-        f0 = robot_f0(heard) if pitch == "reference" else pitch
+        f0 = self._once(robot_f0, heard) if pitch == "reference" else pitch
         (at, *_), told = at_pitch(self.denoiser, [f0] * best_of)
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
         options |= {"sampler": sampler or default, "told": told, "match": match, **padding(self.denoiser)}
@@ -132,18 +136,27 @@ class Converter:
     def _decode(self, latents, samples=None):
         return self.autoencoder.decode(latents[None])[0, :samples]
 
-    def _shipped(self, item):
-        """Return the latents (E, T) of a shipped voice, or None where `item` is no name of one."""
-        known = isinstance(item, str) and item in references.shipped(VOICES)
-        return references.latents(VOICES, item, self.autoencoder.fingerprint()) if known else None
+    def _once(self, hear, item):
+        """Return hear(item), a wave's or a shipped voice's, remembered of the last KNOWN."""
+        key = hear.__name__, item if isinstance(item, str) else sha256(item.cpu().contiguous().numpy()).digest()
+        if key not in (known := self.known):
+            self.known = known = dict([*known.items(), (key, hear(item))][-KNOWN:])  # another one: threads may share it
+        return known[key]
+
+    def _shipped(self, name):
+        """Return the latents (E, T) of a shipped voice."""
+        return references.latents(VOICES, name, self.autoencoder.fingerprint())
+
+    def _spoken(self, name):
+        """Return the wave (S,) of a shipped voice."""
+        return self._decode(self._once(self._shipped, name))
 
     def _heard(self, reference):
         """Return the references' waves, joined: (S,)."""
-        found = [(item, self._shipped(item)) for item in _listed(reference)]
-        return torch.cat([_wave(item) if latents is None else self._decode(latents) for item, latents in found])
+        return torch.cat([self._once(self._spoken, item) if _ships(item) else _wave(item) for item in _listed(reference)])
 
     def _latents(self, item):
-        return self._encode(_wave(item)) if (latents := self._shipped(item)) is None else latents
+        return self._once(self._shipped, item) if _ships(item) else self._once(self._encode, _wave(item))
 
     def voice(self, reference, frames=CONTEXT_FRAMES):
         """Return the context (E, T2) of one or several references, whose order is irrelevant: about 6 s in all.
@@ -198,6 +211,11 @@ def _listed(reference):
     if not items:
         raise ValueError("reference is empty; give one or several recordings of the voice")
     return items
+
+
+def _ships(item):
+    """Return whether a reference is the name of a shipped voice."""
+    return isinstance(item, str) and item in references.shipped(VOICES)
 
 
 def _wave(item):

@@ -125,6 +125,8 @@ MUTATIONS = [
              "if True else", "denoiser/test_objective.py"),
     Mutation("the state's own move forgotten", SAMPLERS, "(x0 - estimate) + moved) / point.c", "(x0 - estimate)) / point.c",
              "diffusion/test_samplers.py"),
+    Mutation("a reference taken for another", "rovolad_lib/convert.py", "sha256(item.cpu().contiguous().numpy()).digest()",
+             "len(item)", "test_convert.py"),
     Mutation("references with a seam inside a patch", "rovolad_lib/convert.py",
              "[:, : min(part.shape[1] // patch, share) * patch]", "[:, : share * patch]", "test_convert.py"),
     Mutation("a bridge entered below t = 1", SAMPLING, "if times[0] < 1 and", "if times[0] < 0 and", "test_convert.py"),

@@ -406,6 +406,21 @@ def test_the_order_of_references_is_irrelevant(converter):
         converter.voice([wave(300, 4), wave(200, 5)])
 
 
+def test_a_reference_is_heard_once(converter, files, codec, monkeypatch):
+    heard, apart = [], Converter.load(files / "denoiser.safetensors", codec)
+    monkeypatch.setattr(codec, "encode", lambda wave, do=codec.encode: heard.append(wave.shape[1]) or do(wave))
+    save(files / "other.flac", wave(6000, 7))
+    first = apart("Yes.", [files / "voice.flac", files / "other.flac"], steps=1, pitch="reference")
+    assert heard[:2] == [8000, 6000] and len(heard) == 3
+    again = apart("Yes.", [files / "other.flac", load(files / "voice.flac")], steps=1, pitch="reference")
+    assert len(heard) == 4 and near(first, again)  # the robot alone, and whose they are by what they hold
+    save(files / "other.flac", wave(6000, 8))
+    assert not near(first, apart("Yes.", [files / "voice.flac", files / "other.flac"], steps=1), 1e-2) and len(heard) == 6
+    monkeypatch.setattr(convert, "KNOWN", 1)
+    apart("Yes.", wave(7000, 9), steps=1, pitch=110)
+    assert len(apart.known) == 1
+
+
 def test_the_sampler_s_options_reach_it_from_outside(converter, files):
     seen, voice = [], files / "voice.flac"
     chosen = {"sampler": "dpm_solver_pp", "order": 3, "spacing": "karras", "guidance": 2.0}
