@@ -97,9 +97,9 @@ class Converter:
         """Yield the waves that one behind the other are the speech, the first while the others are still to be made.
 
         A long text goes by its sentences, a long recording by its silences (see speech.longform), so memory does not grow; the
-        voice, the level and the pitch given are the same in all. rate: words per minute of a text (None: the robot's 175);
-        pitch: Hz of the robot, or told to a denoiser that takes it as a number (None: as it was trained, 110 or "reference");
-        level: None is the network's; each may be "reference": as the references have it.
+        voice and the pitch given are the same in all, and levels differ as the robot's do. rate: words per minute of a text
+        (None: the robot's 175); pitch: Hz of the robot, or told to a denoiser that takes it as a number (None: as it was trained,
+        110 or "reference"); level: dB of the first (None: the network's); each may be "reference": as the references have it.
         best_of: so many readings, of which the one most like the references is taken (extra `metrics`); the first is that of
         best_of 1; match: see `sampling.sample`. The rest as for `__call__`.
         """
@@ -115,21 +115,24 @@ class Converter:
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
+        level = longform.level_db(heard) if level == "reference" else level
         f0 = self._once(robot_f0, heard) if pitch == "reference" else pitch
         (at, *_), told = at_pitch(self.denoiser, [f0] * best_of)
         start, default = (self.prior, self.sampler) if prior is None else prior_of(self.denoiser.notes["prior"], prior)
         options |= {"sampler": sampler or default, "told": told, "match": match, **padding(self.denoiser)}
 
-        def spoken(gain=None, louder=None):
+        def spoken(gain=None, raised=None):
             for number, wave in enumerate(_said(source, language, rate, at)):
                 gain = gain or longform.gain_to(wave)  # None while all is silent
                 robot = set_level(wave) if number == 0 else longform.amplified(wave, gain or 1.0)
-                robot = self.autoencoder.encode(robot[None])[0]
-                made = sample(self.denoiser, start, [robot] * best_of, seed=seed + number, **voice, **options)
+                latents = self.autoencoder.encode(robot[None])[0]
+                made = sample(self.denoiser, start, [latents] * best_of, seed=seed + number, **voice, **options)
                 made = _most_like([self._decode(latents, len(wave)) for latents in made], heard)
-                if louder is None:
-                    louder = longform.gain_to(made, longform.level_db(heard) if level == "reference" else level)
-                yield longform.amplified(made, louder or 1.0) if wave.any() else torch.zeros_like(wave)
+                loud = longform.level_db(robot)
+                if raised is None and made.any() and wave.any():  # what the first is louder by than its robot, all are
+                    raised = (longform.level_db(made) if level is None else level) - loud
+                made = longform.amplified(made, longform.gain_to(made, loud + (raised or 0.0)) or 1.0)
+                yield made if wave.any() else torch.zeros_like(wave)
 
         return longform.joined(spoken())
 

@@ -127,6 +127,8 @@ MUTATIONS = [
              "diffusion/test_samplers.py"),
     Mutation("a reference taken for another", "rovolad_lib/convert.py", "sha256(item.cpu().contiguous().numpy()).digest()",
              "len(item)", "test_convert.py"),
+    Mutation("sentences as loud as the network likes", "rovolad_lib/convert.py", "if raised is None and", "if",
+             "test_convert.py"),
     Mutation("references with a seam inside a patch", "rovolad_lib/convert.py",
              "[:, : min(part.shape[1] // patch, share) * patch]", "[:, : share * patch]", "test_convert.py"),
     Mutation("a bridge entered below t = 1", SAMPLING, "if times[0] < 1 and", "if times[0] < 0 and", "test_convert.py"),

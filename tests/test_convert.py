@@ -446,6 +446,17 @@ def test_a_long_text_comes_piece_by_piece_the_first_before_the_last_is_made(conv
     assert torch.equal(whole, converter(LONG, voice, steps=1, seed=7))
 
 
+def test_levels_inside_a_long_text_differ_as_the_robot_s_do(converter, files, monkeypatch):
+    loud = [set_level(wave(16000, k), -26.0 - 5 * k) for k in range(3)]
+    monkeypatch.setattr(convert, "_said", lambda *a: iter(loud))
+    monkeypatch.setattr(longform, "joined", lambda waves: waves)
+    uneven = iter((1.0, 0.1, 3.0))
+    monkeypatch.setattr(Converter, "_decode", lambda self, latents, samples: next(uneven) * wave(samples, 5) / 20)
+    made = list(map(longform.level_db, converter.stream("", files / "voice.flac", steps=1)))
+    assert made[0] == pytest.approx(longform.level_db(wave(16000, 5) / 20), abs=1e-3)  # the network's own
+    assert [made[0] - level for level in made] == pytest.approx([0, 5, 10], abs=0.01)
+
+
 def test_a_long_recording_keeps_its_length_and_its_silence(converter, files):
     sound = wave(36 * 16000)
     sound[16 * 16000 : 35 * 16000] = 0  # more than a stretch
