@@ -28,7 +28,7 @@ NOTEBOOK = ROOT / "notebooks" / "02_train_latent_diffusion.ipynb"
 def run_of(p, data, autoencoder):
     """Return the folder of the training that a notebook's parameters ask for, however it is heard afterwards."""
     decides = experiment.decides(p, data, autoencoder)
-    trains = {name: value for name, value in decides.items() if name not in ("steps", "guidance")}
+    trains = {name: value for name, value in decides.items() if name not in ("steps", "guidance", "kept")}
     return runs.begin("latent_diffusion", trains, data.fingerprint, experiment.recipe())
 
 

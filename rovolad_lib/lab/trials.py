@@ -31,7 +31,7 @@ UNITS = {
 }  # fmt: skip
 
 
-def digits(converter, voices, strings=10, length=6, **options):
+def digits(converter, voices, strings=40, length=6, **options):
     """Return {"robot" or voice: share of digits that are recognised among the ten}.
 
     voices: of `recorded.voices`; strings: texts of `length` digits each, the same for all; options: of the converter.
@@ -114,6 +114,7 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--guidance", type=float, default=1.25)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--strings", type=int, default=40, help="of six digits each, in every voice")
     parser.add_argument("--seconds", type=float, default=600.0, help="of the long text")
     parser.add_argument("--results", default=RUNS / "results", help="folder of the record")
     given = parser.parse_args(arguments)
@@ -123,11 +124,12 @@ def main(arguments=None):
         began, found = time.time(), {"recordings": recordings(converter, voices, **options)}
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
-    found["digits"] = digits(converter, voices, **options)
+    found["digits"] = digits(converter, voices, given.strings, **options)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # its memory is of nothing else
         held = pool.submit(long, given.model, next(iter(voices.values())).references, given.seconds, **options)
         found["long"] = held.result()
-    told = {"preset": "full", "model": sha256(given.model or DEFAULT)[:12], "seconds": given.seconds, **options}
+    told = {"preset": "full", "model": sha256(given.model or DEFAULT)[:12], "seconds": given.seconds, "strings": given.strings}
+    told |= options
     fingerprint, recipe = zero_shot.fingerprint(voices), experiment.recipe()
     record = {
         "study": "trials", "run_id": records.run_id("trials", told, fingerprint, recipe), "parameters": told, "recipe": recipe,

@@ -63,7 +63,7 @@ def test_a_jump_is_seen_where_level_and_pitch_change_and_nowhere_else():
 def test_one_command_tries_all(folder, tmp_path, capsys):
     for module in ("resemblyzer", "pocketsphinx"):
         pytest.importorskip(module, reason=f"{module} is not installed")
-    arguments = ["--voices", folder, "--steps", "1", "--seconds", "90", "--results", tmp_path]
+    arguments = ["--voices", folder, "--steps", "1", "--seconds", "90", "--strings", "5", "--results", tmp_path]
     assert trials.main([str(word) for word in arguments]) == 0
     said = capsys.readouterr().out
     (record,) = records.load("trials", tmp_path).to_dict("records")
