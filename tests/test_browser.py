@@ -20,6 +20,7 @@ from rovolad_lib.lab.paths import ROOT
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TEXT = "The birds are singing again."
 PATIENCE = 240_000  # ms for the notebook, which makes a demo corpus first
+ALL_RAN = "() => ![...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.innerText.includes('*'))"
 # peak and seconds of what a player plays, decoded by the browser itself
 SOUND = """async player => {
   const bytes = await (await fetch(player.querySelector('source')?.src ?? player.src)).arrayBuffer();
@@ -84,6 +85,7 @@ def test_a_sentence_is_typed_and_heard(lab, tmp_path):
         chosen = voices.locator("option").all_inner_texts()[-1]
         voices.select_option(chosen)
         studio = page.locator(".jp-OutputArea-output", has=text)
+        page.wait_for_function(ALL_RAN, timeout=PATIENCE)  # what is clicked before then waits for the cells below
         began = time.monotonic()
         studio.get_by_role("button", name="speak").click()
         players = studio.locator("audio")

@@ -93,7 +93,8 @@ class Panel:
         took, self.made = time.time() - began, (self.voice.value, text, wave)
         robot = set_level(self.converter.robot(text, self.language.value))
         shown = {"robot": robot, "result": wave, "reference": studio.sounding(self.converter, self.voices[self.voice.value][0])}
-        self.players.value, self.picture.value = listen.grid([shown]).data, _png(shown)
+        self.players.value = listen.grid([shown]).data  # before there are pictures: these take longer than the speech
+        self.picture.value = _png(shown)
         self.strip.value = listen.grid([studio.forming(self.converter, estimates)]).data
         return f"{len(wave) / self.converter.sample_rate:.1f} s of speech in {took:.1f} s"
 
