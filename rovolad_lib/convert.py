@@ -108,10 +108,8 @@ class Converter:
         if wrong := [f"{k} {v!r}" for k, v in like.items() if isinstance(v, str) and v != "reference"]:
             raise ValueError(f"{', '.join(wrong)}; accepted: a number, None, or 'reference'")
         parts = sorted(self._parts(reference), key=lambda part: float(part.sum()))  # whatever their order: the mean hears seams
-        voice = {
-            "contexts": [self._share(parts, CONTEXT_FRAMES)] * best_of,
-            "whole": [self._share(parts, WHOLE_FRAMES)] * best_of,
-        }
+        kept = {"contexts": CONTEXT_FRAMES, "whole": WHOLE_FRAMES}
+        voice = {name: [self._share(parts, frames)] * best_of for name, frames in kept.items()}
         heard = self._heard(reference) if "reference" in like.values() or best_of > 1 else None
         if rate == "reference" and isinstance(source, str):
             rate = longform.rate_like(heard, source, language)
